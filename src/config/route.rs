@@ -1,0 +1,114 @@
+//! The sections `defaults` and `routes`: which request goes where, and under which policies.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::timeout;
+use crate::units::Size;
+
+/// What every route starts from.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Defaults {
+    /// The upstream of routes that name none.
+    pub upstream: Option<String>,
+    /// How long each part of a request may take.
+    pub timeouts: timeout::Settings,
+    /// Headers that are set, added and removed.
+    pub headers: Headers,
+    /// Bytes of a request's body; above it 413. Left out: limits.max_request_body.
+    pub max_request_body: Option<Size>,
+    /// Let %2f and %5c through in a path.
+    pub allow_encoded_slash: bool,
+    /// Answers may go on for ever.
+    pub stream: bool,
+    /// How the path that the upstream sees differs from the one received.
+    pub rewrite: Option<Rewrite>,
+}
+
+/// One route.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Unique: the label in metrics.
+    pub name: String,
+    /// Which requests it takes; left out: all.
+    #[serde(default, rename = "match")]
+    pub matches: Match,
+    /// Where they go; may be left out where there is one upstream.
+    #[serde(default)]
+    pub upstream: Option<String>,
+    /// How the path that the upstream sees differs from the one received.
+    #[serde(default)]
+    pub rewrite: Option<Rewrite>,
+    /// Let %2f and %5c through in a path.
+    #[serde(default)]
+    pub allow_encoded_slash: bool,
+    /// How long each part of a request may take.
+    #[serde(default)]
+    pub timeouts: timeout::Settings,
+    /// The answer may go on for ever (text/event-stream and 101 are seen by themselves).
+    #[serde(default)]
+    pub stream: bool,
+    /// Headers that are set, added and removed.
+    #[serde(default)]
+    pub headers: Headers,
+    /// Bytes of a request's body; above it 413. Left out: limits.max_request_body.
+    #[serde(default)]
+    pub max_request_body: Option<Size>,
+}
+
+/// Which requests a route takes. The order of precedence: listener, host, path by segment
+/// (literal > {param} > {*rest} > none), methods, number of headers, number of query parameters.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Match {
+    /// A listener's name, or `any`. Required where there are several listeners.
+    pub listener: Option<String>,
+    /// Exact, or `*.example.com`.
+    pub host: Option<String>,
+    /// `/exact`, `/with/{param}`, `/{*rest}` for any tail; left out: every path.
+    pub path: Option<String>,
+    /// Left out: every method. GET includes HEAD.
+    pub methods: Vec<String>,
+    /// Name and value; `*`: present.
+    pub headers: BTreeMap<String, String>,
+    /// Name and value; `*`: present.
+    pub query: BTreeMap<String, String>,
+}
+
+/// How the path that the upstream sees differs from the one received. Applied in the order: path, or strip_prefix then add_prefix.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rewrite {
+    /// Removed from the front of the path, at a segment's border.
+    pub strip_prefix: Option<String>,
+    /// Put in front of the path.
+    pub add_prefix: String,
+    /// The whole path, instead of the one received; the query is kept.
+    pub path: Option<String>,
+}
+
+/// Headers that are set, added and removed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Headers {
+    /// On the way to the upstream.
+    pub request: HeaderChanges,
+    /// On the way to the client.
+    pub response: HeaderChanges,
+}
+
+/// Changes of one head: removed first, then set, then added.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeaderChanges {
+    /// Replaced, or put there.
+    pub set: BTreeMap<String, String>,
+    /// Put beside what is there.
+    pub add: BTreeMap<String, String>,
+    /// Taken away.
+    pub remove: Vec<String>,
+}

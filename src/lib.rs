@@ -1,0 +1,5 @@
+//! outboard: a sidecar performance proxy for payment applications that nobody wants to change.
+
+pub mod config;
+pub mod policy;
+pub mod units;

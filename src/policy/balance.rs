@@ -1,0 +1,19 @@
+//! How an endpoint is chosen among several.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The key `load_balance`.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadBalance {
+    /// One after the other.
+    RoundRobin,
+    /// Of two drawn at random, the one with fewer attempts in flight.
+    #[default]
+    LeastRequest,
+    /// Of two drawn at random, the one with the lower expected latency.
+    PeakEwma,
+    /// The same key goes to the same endpoint.
+    ConsistentHash,
+}

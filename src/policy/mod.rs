@@ -1,0 +1,7 @@
+//! The policies: each a folder or file with its settings, its pure core and its tests.
+//!
+//! Nothing here reads a clock, draws a random number, logs or does I/O: `now` and seeds come in, decisions go out.
+
+pub mod balance;
+pub mod redact;
+pub mod timeout;
