@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod policy;
+pub mod refusal;
 pub mod units;

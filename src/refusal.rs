@@ -1,0 +1,193 @@
+//! What outboard answers itself: a refusal has a reason, and a reason has one status, one sentence, one metric label.
+//!
+//! A refusal travels by `?` from any phase of a request to the one place that answers it.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+/// Why a request was not answered by the application. The words are stable: clients, dashboards and alerts use them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Reason {
+    /// No route takes this request.
+    NoRoute,
+    /// The request breaks the protocol, or could be read in two ways.
+    BadRequest,
+    /// The head is larger than limits.max_request_headers.
+    HeaderTooLarge,
+    /// The target is longer than a head may be.
+    UriTooLong,
+    /// The body is larger than max_request_body.
+    BodyTooLarge,
+    /// A method or transfer coding that outboard does not speak.
+    NotImplemented,
+    /// A version of HTTP that outboard does not speak.
+    VersionNotSupported,
+    /// The client was too slow to send its request.
+    RequestTimeout,
+    /// No connection to the application.
+    UpstreamConnect,
+    /// The application did not answer in time.
+    UpstreamTimeout,
+    /// The application broke the connection, or its answer breaks the protocol.
+    UpstreamReset,
+    /// The client left before its answer. Never sent, only counted and logged.
+    ClientLeft,
+    /// outboard itself is short of memory or places.
+    Overloaded,
+    /// outboard is leaving and the request would not end in time.
+    Draining,
+    /// A defect of outboard.
+    Internal,
+}
+
+impl Reason {
+    /// Every reason, in the order of [`Reason::index`].
+    pub const ALL: [Reason; 15] = [
+        Reason::NoRoute,
+        Reason::BadRequest,
+        Reason::HeaderTooLarge,
+        Reason::UriTooLong,
+        Reason::BodyTooLarge,
+        Reason::NotImplemented,
+        Reason::VersionNotSupported,
+        Reason::RequestTimeout,
+        Reason::UpstreamConnect,
+        Reason::UpstreamTimeout,
+        Reason::UpstreamReset,
+        Reason::ClientLeft,
+        Reason::Overloaded,
+        Reason::Draining,
+        Reason::Internal,
+    ];
+
+    /// The position in [`Reason::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The word in the header `x-outboard-reason`, in metrics and in the access log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::NoRoute => "no_route",
+            Reason::BadRequest => "bad_request",
+            Reason::HeaderTooLarge => "header_too_large",
+            Reason::UriTooLong => "uri_too_long",
+            Reason::BodyTooLarge => "body_too_large",
+            Reason::NotImplemented => "not_implemented",
+            Reason::VersionNotSupported => "version_not_supported",
+            Reason::RequestTimeout => "request_timeout",
+            Reason::UpstreamConnect => "upstream_connect",
+            Reason::UpstreamTimeout => "upstream_timeout",
+            Reason::UpstreamReset => "upstream_reset",
+            Reason::ClientLeft => "client_left",
+            Reason::Overloaded => "overloaded",
+            Reason::Draining => "draining",
+            Reason::Internal => "internal",
+        }
+    }
+
+    /// The status it is answered with.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Reason::NoRoute => StatusCode::NOT_FOUND,
+            Reason::BadRequest => StatusCode::BAD_REQUEST,
+            Reason::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Reason::UriTooLong => StatusCode::URI_TOO_LONG,
+            Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Reason::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Reason::UpstreamConnect | Reason::UpstreamReset => StatusCode::BAD_GATEWAY,
+            Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Reason::Overloaded | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::ClientLeft | Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// One sentence for a person: the `title` of the problem.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Reason::NoRoute => "no route takes this request",
+            Reason::BadRequest => "the request is malformed",
+            Reason::HeaderTooLarge => "the request's head is too large",
+            Reason::UriTooLong => "the request's target is too long",
+            Reason::BodyTooLarge => "the request's body is too large",
+            Reason::NotImplemented => "the method or transfer coding is not supported",
+            Reason::VersionNotSupported => "the version of HTTP is not supported",
+            Reason::RequestTimeout => "the request did not arrive in time",
+            Reason::UpstreamConnect => "the application cannot be reached",
+            Reason::UpstreamTimeout => "the application did not answer in time",
+            Reason::UpstreamReset => "the application broke off",
+            Reason::ClientLeft => "the client left",
+            Reason::Overloaded => "the proxy is overloaded",
+            Reason::Draining => "the proxy is shutting down",
+            Reason::Internal => "the proxy failed",
+        }
+    }
+}
+
+/// A reason, and what is worth saying beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// What exactly, for the client: nothing internal, nothing of the request's content.
+    pub detail: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal for this reason; `detail` says what exactly.
+    pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+        Refusal { reason, detail: detail.into() }
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Refusal::new(reason, "")
+    }
+}
+
+impl Refusal {
+    /// The body: `application/problem+json` (RFC 9457) with a stable type and the request's id.
+    pub fn problem(&self, request_id: &str) -> Vec<u8> {
+        let mut problem = serde_json::json!({
+            "type": format!("urn:outboard:{}", self.reason.as_str().replace('_', "-")),
+            "title": self.reason.title(),
+            "status": self.reason.status().as_u16(),
+            "reason": self.reason.as_str(),
+            "request_id": request_id,
+        });
+        if !self.detail.is_empty() {
+            problem["detail"] = self.detail.as_ref().into();
+        }
+        problem.to_string().into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_at_its_index_and_has_its_own_word() {
+        let mut words = std::collections::HashSet::new();
+        for (i, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), i);
+            assert!(words.insert(reason.as_str()));
+            assert!(reason.status().as_u16() >= 400);
+        }
+    }
+
+    #[test]
+    fn a_problem_names_its_type_and_its_request() {
+        let body = Refusal::new(Reason::BodyTooLarge, "at most 10MiB").problem("abc");
+        let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(json["type"], "urn:outboard:body-too-large");
+        assert_eq!(json["status"], 413);
+        assert_eq!(json["request_id"], "abc");
+        assert_eq!(json["detail"], "at most 10MiB");
+    }
+}
