@@ -1,6 +1,9 @@
 //! outboard: a sidecar performance proxy for payment applications that nobody wants to change.
 
 pub mod config;
+pub mod io;
+pub mod lifecycle;
 pub mod policy;
 pub mod refusal;
+pub mod timer;
 pub mod units;

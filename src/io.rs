@@ -1,0 +1,513 @@
+//! The byte stream under an HTTP session, on both sides of the proxy.
+//!
+//! One type for TCP, Unix sockets and TLS, because three things are needed that no ready stream offers:
+//! - What is written is taken at once and leaves when the peer takes it, and how much still waits can be asked. A body can
+//!   then be read from one side while the other side blocks, with one task and no channel.
+//! - A head and the body behind it leave in one system call.
+//! - Bytes that were read too far can be put back.
+//!
+//! An idle stream holds no buffer.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
+
+/// Reads below this size go through a buffer, so that a head and a small body behind it come in one system call.
+const READ_AHEAD: usize = 16 << 10;
+
+/// A connected socket, with the bytes that were read from it too early.
+#[derive(Debug)]
+pub struct Socket {
+    kind: Kind,
+    unread: Bytes,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl From<TcpStream> for Socket {
+    fn from(s: TcpStream) -> Self {
+        Socket { kind: Kind::Tcp(s), unread: Bytes::new() }
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(s: UnixStream) -> Self {
+        Socket { kind: Kind::Unix(s), unread: Bytes::new() }
+    }
+}
+
+impl Socket {
+    /// Puts bytes back, to be read first.
+    pub fn unread(&mut self, bytes: Bytes) {
+        self.unread = bytes;
+    }
+
+    fn fd(&self) -> UniqueIDType {
+        match &self.kind {
+            Kind::Tcp(s) => s.as_raw_fd(),
+            Kind::Unix(s) => s.as_raw_fd(),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unread.has_remaining() {
+            let n = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(n));
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.kind {
+            Kind::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Kind::Unix(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.kind {
+            Kind::Tcp(s) => Pin::new(s).poll_write(cx, buf),
+            Kind::Unix(s) => Pin::new(s).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.kind {
+            Kind::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Kind::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.kind {
+            Kind::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Kind::Unix(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Transport {
+    Clear(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Transport {
+    fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send)> {
+        match self {
+            Transport::Clear(s) => {
+                let s: Pin<&mut Socket> = Pin::new(s);
+                s
+            }
+            Transport::Tls(s) => {
+                let s: Pin<&mut TlsStream<Socket>> = Pin::new(s.as_mut());
+                s
+            }
+        }
+    }
+
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send)> {
+        match self {
+            Transport::Clear(s) => {
+                let s: Pin<&mut Socket> = Pin::new(s);
+                s
+            }
+            Transport::Tls(s) => {
+                let s: Pin<&mut TlsStream<Socket>> = Pin::new(s.as_mut());
+                s
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    transport: Transport,
+    /// Bytes read and not yet taken.
+    ahead: Vec<u8>,
+    ahead_at: usize,
+    /// Bytes accepted and not yet written.
+    waiting: Vec<u8>,
+    waiting_at: usize,
+    /// TLS holds records that were not written yet.
+    unflushed: bool,
+    /// Whether a writer is told to wait (HTTP/2, whose library needs it) or only asked to look at `waiting`.
+    back_pressure: bool,
+    read_ahead: bool,
+    failed: Option<io::ErrorKind>,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+/// The stream under a session. Its owner polls it; who only has the session reaches it with [`Conn::of`].
+#[derive(Debug)]
+pub struct Conn {
+    inner: Mutex<Inner>,
+    fd: UniqueIDType,
+}
+
+impl Conn {
+    /// A stream in clear.
+    pub fn clear(socket: Socket) -> Self {
+        let fd = socket.fd();
+        Conn::new(Transport::Clear(socket), fd)
+    }
+
+    /// A stream over TLS whose handshake is done.
+    pub fn tls(stream: TlsStream<Socket>) -> Self {
+        let fd = stream.get_ref().0.fd();
+        Conn::new(Transport::Tls(Box::new(stream)), fd)
+    }
+
+    fn new(transport: Transport, fd: UniqueIDType) -> Self {
+        let inner = Inner {
+            transport,
+            ahead: Vec::new(),
+            ahead_at: 0,
+            waiting: Vec::new(),
+            waiting_at: 0,
+            unflushed: false,
+            back_pressure: false,
+            read_ahead: false,
+            failed: None,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        Conn { inner: Mutex::new(inner), fd }
+    }
+
+    /// Makes writers wait while more than a buffer has not left, as `h2` needs it.
+    pub fn with_back_pressure(mut self) -> Self {
+        self.inner.get_mut().back_pressure = true;
+        self
+    }
+
+    /// Reads in larger pieces than asked for.
+    pub fn with_read_ahead(mut self) -> Self {
+        self.inner.get_mut().read_ahead = true;
+        self
+    }
+
+    /// The stream under a session, where it is one of ours.
+    pub fn of(stream: &pingora::protocols::Stream) -> Option<&Conn> {
+        // `as_any` of the trait object, not of the box around it.
+        (**stream).as_any().downcast_ref()
+    }
+
+    /// Bytes read and written so far, as the application layer saw them.
+    pub fn bytes(&self) -> (u64, u64) {
+        let inner = self.inner.lock();
+        (inner.bytes_in, inner.bytes_out)
+    }
+
+    /// Puts bytes back, to be read first. Only before anything was read ahead.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        let inner = self.inner.get_mut();
+        let mut ahead = bytes.to_vec();
+        ahead.extend_from_slice(&inner.ahead[inner.ahead_at..]);
+        inner.bytes_in = inner.bytes_in.saturating_sub(bytes.len() as u64);
+        (inner.ahead, inner.ahead_at) = (ahead, 0);
+    }
+
+    /// Gives the buffers back where they are empty: what an idle connection does.
+    pub fn release_buffers(&mut self) {
+        let inner = self.inner.get_mut();
+        if inner.ahead_at == inner.ahead.len() {
+            (inner.ahead, inner.ahead_at) = (Vec::new(), 0);
+        }
+        if inner.waiting_at == inner.waiting.len() {
+            (inner.waiting, inner.waiting_at) = (Vec::new(), 0);
+        }
+    }
+
+    /// Accepts bytes; they leave with the next poll.
+    pub fn send(&self, bytes: &[u8]) {
+        self.inner.lock().waiting.extend_from_slice(bytes);
+    }
+
+    /// Accepts bytes through the buffer's own writer; they leave with the next poll.
+    pub fn send_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.inner.lock().waiting);
+    }
+
+    /// Writes `bytes` and what waited before them as far as the peer takes them; keeps the rest.
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        self.inner.lock().send(cx, bytes)
+    }
+
+    /// Ready when at most `most` bytes wait; an error when the peer is gone.
+    pub fn poll_sent(&self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<()>> {
+        self.inner.lock().poll_sent(cx, most)
+    }
+
+    /// Bytes that the peer has not taken yet.
+    pub fn pending(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.waiting.len() - inner.waiting_at
+    }
+
+    /// Ends our side of the stream once everything was taken; the other side may go on.
+    pub fn poll_half_close(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.inner.lock();
+        ready!(inner.poll_sent(cx, 0))?;
+        inner.transport.writer().poll_shutdown(cx)
+    }
+
+    /// Ready when the peer is gone: it ended its side, or the connection broke. Bytes that come are kept, to be read
+    /// later, and end the watch: a peer that still sends is there.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.lock();
+        if inner.failed.is_some() {
+            return Poll::Ready(());
+        }
+        if inner.ahead_at < inner.ahead.len() {
+            return Poll::Pending;
+        }
+        let mut scratch = [MaybeUninit::<u8>::uninit(); 512];
+        let mut buf = ReadBuf::uninit(&mut scratch);
+        match inner.transport.reader().poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                inner.ahead.clear();
+                inner.ahead_at = 0;
+                inner.ahead.extend_from_slice(buf.filled());
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Whether nothing came and nothing ended: what an idle connection must be to be used again.
+    pub fn is_quiet(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        // The budget of a task must not make a closed connection look alive.
+        let mut probe = std::pin::pin!(tokio::task::unconstrained(std::future::poll_fn(|cx| self.poll_gone(cx))));
+        let gone = std::future::Future::poll(probe.as_mut(), &mut cx).is_ready();
+        let inner = self.inner.lock();
+        !gone && inner.ahead_at == inner.ahead.len() && inner.waiting_at == inner.waiting.len()
+    }
+
+    /// Reads for an owner who only has the session: what a tunnel does.
+    pub fn poll_read_shared(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.inner.lock().poll_read(cx, buf)
+    }
+
+    /// Reads and throws away; the number of bytes, 0 at the end.
+    pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut inner = self.inner.lock();
+        let ahead = inner.ahead.len() - inner.ahead_at;
+        if ahead > 0 {
+            inner.ahead_at = inner.ahead.len();
+            return Poll::Ready(Ok(ahead));
+        }
+        let mut scratch = [0u8; 4096];
+        let mut buf = ReadBuf::new(&mut scratch);
+        ready!(inner.transport.reader().poll_read(cx, &mut buf))?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+}
+
+impl Inner {
+    fn pending(&self) -> usize {
+        self.waiting.len() - self.waiting_at
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.ahead_at == self.ahead.len() {
+            if !self.read_ahead || buf.remaining() >= READ_AHEAD {
+                ready!(self.transport.reader().poll_read(cx, buf))?;
+                self.bytes_in += (buf.filled().len() - before) as u64;
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.resize(READ_AHEAD, 0);
+            let mut ahead = ReadBuf::new(&mut self.ahead);
+            let read = self.transport.reader().poll_read(cx, &mut ahead);
+            let filled = ahead.filled().len();
+            self.ahead.truncate(filled);
+            self.ahead_at = 0;
+            ready!(read)?;
+        }
+        let ahead = &self.ahead[self.ahead_at..];
+        let n = ahead.len().min(buf.remaining());
+        buf.put_slice(&ahead[..n]);
+        self.ahead_at += n;
+        self.bytes_in += n as u64;
+        Poll::Ready(Ok(()))
+    }
+
+    fn check(&self) -> io::Result<()> {
+        self.failed.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    fn fail(&mut self, e: io::Error) -> io::Error {
+        self.failed = Some(e.kind());
+        (self.waiting, self.waiting_at) = (Vec::new(), 0);
+        e
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.waiting_at == self.waiting.len() {
+            self.waiting.clear();
+            self.waiting_at = 0;
+        }
+        self.waiting.extend_from_slice(bytes);
+    }
+
+    /// Writes what waits and then `bytes`, in one call where the socket allows it.
+    fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
+        self.check()?;
+        while self.pending() + bytes.len() > 0 {
+            let waiting = &self.waiting[self.waiting_at..];
+            let slices = [IoSlice::new(waiting), IoSlice::new(bytes)];
+            let written = match &mut self.transport {
+                Transport::Clear(s) => Pin::new(s).poll_write_vectored(cx, &slices),
+                Transport::Tls(s) => Pin::new(s.as_mut()).poll_write_vectored(cx, &slices),
+            };
+            match written {
+                Poll::Ready(Ok(0)) => return Err(self.fail(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
+                    self.bytes_out += n as u64;
+                    self.unflushed |= matches!(self.transport, Transport::Tls(_));
+                    let from_waiting = n.min(waiting.len());
+                    self.waiting_at += from_waiting;
+                    bytes = &bytes[n - from_waiting..];
+                    if self.waiting_at == self.waiting.len() {
+                        self.waiting.clear();
+                        self.waiting_at = 0;
+                    }
+                }
+                Poll::Ready(Err(e)) => return Err(self.fail(e)),
+                Poll::Pending => break,
+            }
+        }
+        self.keep(bytes);
+        if self.unflushed {
+            match self.transport.writer().poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(e)) => return Err(self.fail(e)),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<()>> {
+        self.check()?;
+        if self.pending() > 0 || self.unflushed {
+            self.send(cx, &[])?;
+        }
+        let sent = if most == 0 { self.pending() == 0 && !self.unflushed } else { self.pending() <= most };
+        if sent { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+/// More than this may not wait where writers are told to wait.
+const HIGH_WATER: usize = 64 << 10;
+
+impl AsyncRead for Conn {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.inner.get_mut().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let inner = self.inner.get_mut();
+        inner.check()?;
+        if inner.back_pressure {
+            if inner.pending() > HIGH_WATER {
+                ready!(inner.poll_sent(cx, HIGH_WATER))?;
+            }
+            if inner.pending() + buf.len() < READ_AHEAD {
+                inner.keep(buf);
+                return Poll::Ready(Ok(buf.len()));
+            }
+            inner.send(cx, buf)?;
+        } else {
+            inner.keep(buf);
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let inner = self.inner.get_mut();
+        if inner.back_pressure {
+            return inner.poll_sent(cx, 0);
+        }
+        inner.send(cx, &[])?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let inner = self.inner.get_mut();
+        ready!(inner.poll_sent(cx, 0))?;
+        inner.transport.writer().poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Conn {
+    async fn shutdown(&mut self) {
+        // The connection is dropped next; what still waits was given up by whoever calls this.
+    }
+}
+
+impl UniqueID for Conn {
+    fn id(&self) -> UniqueIDType {
+        self.fd
+    }
+}
+
+impl Ssl for Conn {}
+impl Peek for Conn {}
+
+impl GetTimingDigest for Conn {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Conn {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Conn {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}

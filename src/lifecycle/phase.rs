@@ -1,0 +1,312 @@
+//! The phases of the process and the count of what is in flight.
+//!
+//! ```text
+//! starting → ready → leaving → draining → closing → done
+//!                    |         |          └ outbound listeners are closed too
+//!                    |         └ inbound listeners are closed
+//!                    └ /readyz fails; listeners still accept, answers say that the connection ends
+//! ```
+//! There is one deadline, counted from the moment the process began to leave.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::config::Direction;
+
+/// Where the process stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Not yet listening.
+    Starting,
+    /// Everything is served.
+    Ready,
+    /// Readiness fails, listeners still accept, connections are told to end.
+    Leaving,
+    /// Inbound listeners are closed.
+    Draining,
+    /// Outbound listeners are closed too.
+    Closing,
+    /// Nothing is in flight any more, or time is up.
+    Done,
+}
+
+impl Phase {
+    const ALL: [Phase; 6] =
+        [Phase::Starting, Phase::Ready, Phase::Leaving, Phase::Draining, Phase::Closing, Phase::Done];
+
+    /// The word for people and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Ready => "ready",
+            Phase::Leaving => "leaving",
+            Phase::Draining => "draining",
+            Phase::Closing => "closing",
+            Phase::Done => "done",
+        }
+    }
+}
+
+/// How the process leaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Leave {
+    /// How long inbound listeners accept after readiness failed.
+    pub delay: Duration,
+    /// From now to the end at the latest.
+    pub timeout: Duration,
+    /// Whether the process ends; without it outbound listeners stay open until it is told to.
+    pub terminate: bool,
+}
+
+/// The state that listeners, requests and administration share.
+#[derive(Debug)]
+pub struct Lifecycle {
+    phase: watch::Sender<Phase>,
+    /// The same as `phase`, for a look that costs one load.
+    now: AtomicU8,
+    inbound: AtomicUsize,
+    outbound: AtomicUsize,
+    connections: AtomicUsize,
+    /// Told when a count reaches zero while the process leaves.
+    fell: Notify,
+    started: OnceLock<Leaving>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    since: Instant,
+    accept_until: Instant,
+    deadline: Instant,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Lifecycle {
+            phase: watch::Sender::new(Phase::Starting),
+            now: AtomicU8::new(Phase::Starting as u8),
+            inbound: AtomicUsize::new(0),
+            outbound: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            fell: Notify::new(),
+            started: OnceLock::new(),
+        }
+    }
+}
+
+impl Lifecycle {
+    /// Where the process stands now.
+    pub fn phase(&self) -> Phase {
+        Phase::ALL[self.now.load(Ordering::Acquire) as usize]
+    }
+
+    /// Where the process stands, to wait on.
+    pub fn watch(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Whether connections are told to end.
+    pub fn is_leaving(&self) -> bool {
+        self.now.load(Ordering::Relaxed) >= Phase::Leaving as u8
+    }
+
+    /// Moves on to `phase`; never back.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            if *now >= phase {
+                return false;
+            }
+            tracing::info!(event = "phase", old = now.as_str(), new = phase.as_str());
+            *now = phase;
+            self.now.store(phase as u8, Ordering::Release);
+            true
+        });
+    }
+
+    /// When the process ends at the latest, once it leaves.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.started.get().map(|s| s.deadline)
+    }
+
+    /// When inbound listeners stop to accept, once the process leaves.
+    pub fn accept_until(&self) -> Option<Instant> {
+        self.started.get().map(|s| s.accept_until)
+    }
+
+    /// How long the process has been leaving.
+    pub fn leaving_for(&self) -> Option<Duration> {
+        self.started.get().map(|s| s.since.elapsed())
+    }
+
+    /// Requests in flight: inbound and outbound.
+    pub fn in_flight(&self) -> (usize, usize) {
+        (self.inbound.load(Ordering::Acquire), self.outbound.load(Ordering::Acquire))
+    }
+
+    /// Client connections that are open.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// Counts a request until the guard is dropped, which is after its last byte was handed to the socket.
+    pub fn request(self: &Arc<Self>, direction: Direction) -> InFlight {
+        self.counter(Some(direction)).fetch_add(1, Ordering::AcqRel);
+        InFlight { lifecycle: self.clone(), what: Some(direction) }
+    }
+
+    /// Counts a connection until the guard is dropped; none when there are `most` already.
+    pub fn connection(self: &Arc<Self>, most: usize) -> Option<InFlight> {
+        let guard = InFlight { lifecycle: self.clone(), what: None };
+        (self.connections.fetch_add(1, Ordering::AcqRel) < most).then_some(guard)
+    }
+
+    fn counter(&self, what: Option<Direction>) -> &AtomicUsize {
+        match what {
+            Some(Direction::Inbound) => &self.inbound,
+            Some(Direction::Outbound) => &self.outbound,
+            None => &self.connections,
+        }
+    }
+
+    /// Begins to leave, or asks a process that already leaves to end as well. Returns when nothing inbound is in flight
+    /// any more (`terminate: false`), or when the process may end.
+    pub async fn leave(&self, how: Leave) {
+        let now = Instant::now();
+        let leaving = *self.started.get_or_init(|| Leaving {
+            since: now,
+            accept_until: now + how.delay,
+            deadline: now + how.timeout,
+        });
+        self.enter(Phase::Leaving);
+        sleep_until(leaving.accept_until.min(leaving.deadline)).await;
+        self.enter(Phase::Draining);
+        let cut = timeout_at(leaving.deadline, self.until_zero(&self.inbound)).await.is_err();
+        if !how.terminate {
+            return;
+        }
+        self.enter(Phase::Closing);
+        let cut = cut | timeout_at(leaving.deadline, self.until_zero(&self.outbound)).await.is_err();
+        // What was answered may still stand in a socket's buffer: its connection ends when it left.
+        let flushed = leaving.deadline.min(Instant::now() + Duration::from_secs(1));
+        let _ = timeout_at(flushed, self.until_zero(&self.connections)).await;
+        if cut {
+            let (inbound, outbound) = self.in_flight();
+            tracing::warn!(event = "drain_cut", inbound, outbound);
+        }
+        self.enter(Phase::Done);
+    }
+
+    /// Leaves at once: another process has the listening sockets.
+    pub async fn hand_over(&self, timeout: Duration) {
+        self.leave(Leave { delay: Duration::ZERO, timeout, terminate: true }).await;
+    }
+
+    async fn until_zero(&self, count: &AtomicUsize) {
+        loop {
+            let fell = self.fell.notified();
+            if count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            fell.await;
+        }
+    }
+}
+
+/// A request or a connection that is counted.
+#[derive(Debug)]
+pub struct InFlight {
+    lifecycle: Arc<Lifecycle>,
+    what: Option<Direction>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let before = self.lifecycle.counter(self.what).fetch_sub(1, Ordering::AcqRel);
+        if before == 1 && self.lifecycle.is_leaving() {
+            self.lifecycle.fell.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOW: Leave = Leave { delay: Duration::from_secs(5), timeout: Duration::from_secs(21), terminate: true };
+
+    fn ready() -> Arc<Lifecycle> {
+        let lifecycle = Arc::new(Lifecycle::default());
+        lifecycle.enter(Phase::Ready);
+        lifecycle
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_process_ends_after_the_delay() {
+        let lifecycle = ready();
+        let start = Instant::now();
+        lifecycle.leave(HOW).await;
+        assert_eq!(start.elapsed().as_secs(), 5);
+        assert_eq!(lifecycle.phase(), Phase::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_as_soon_as_the_last_request_does() {
+        let lifecycle = ready();
+        let request = lifecycle.request(Direction::Inbound);
+        let start = Instant::now();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            drop(request);
+        });
+        lifecycle.leave(HOW).await;
+        assert_eq!(start.elapsed().as_secs(), 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_never_ends_is_cut_at_the_deadline() {
+        let lifecycle = ready();
+        let _request = lifecycle.request(Direction::Outbound);
+        let start = Instant::now();
+        lifecycle.leave(HOW).await;
+        assert_eq!(start.elapsed().as_secs(), 21);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outbound_stays_open_while_an_inbound_request_runs() {
+        let lifecycle = ready();
+        let request = lifecycle.request(Direction::Inbound);
+        let leaving = tokio::spawn({
+            let lifecycle = lifecycle.clone();
+            async move { lifecycle.leave(HOW).await }
+        });
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert_eq!(lifecycle.phase(), Phase::Draining);
+        drop(request);
+        leaving.await.unwrap();
+        assert_eq!(lifecycle.phase(), Phase::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_without_an_end_stays_in_draining_until_it_is_told() {
+        let lifecycle = ready();
+        lifecycle.leave(Leave { terminate: false, ..HOW }).await;
+        assert_eq!(lifecycle.phase(), Phase::Draining);
+        let start = Instant::now();
+        lifecycle.leave(HOW).await;
+        assert_eq!(start.elapsed().as_secs(), 0);
+        assert_eq!(lifecycle.phase(), Phase::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_over_the_limit_is_not_counted() {
+        let lifecycle = ready();
+        let first = lifecycle.connection(1);
+        assert!(first.is_some() && lifecycle.connection(1).is_none());
+        assert_eq!(lifecycle.connections(), 1);
+    }
+}
