@@ -3,6 +3,8 @@
 pub mod config;
 pub mod io;
 pub mod lifecycle;
+pub mod listen;
+pub mod observe;
 pub mod policy;
 pub mod refusal;
 pub mod timer;

@@ -1,0 +1,100 @@
+//! Every metric family, in one registry made by one value: no global state, so two of them can live in one test.
+//!
+//! Labels come from the configuration alone, never from a request, so the number of series is known when it is read.
+//! What a request touches is resolved when its route is compiled ([`Metrics::route`], [`Metrics::upstream`]): on its way
+//! a request adds to atomics and looks nothing up. Handles are kept by name, so a reload goes on counting.
+
+mod build;
+mod listener;
+mod process;
+mod route;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+pub use listener::{ConnectionRefused, ListenerMetrics, OpenConnection};
+pub use process::{DrainState, ProcessMetrics, ResultLabel};
+pub use prometheus::{IntCounter, IntGauge};
+pub use route::{InFlight, MethodLabel, RouteMetrics, UNROUTED};
+pub use upstream::{AttemptOutcome, UpstreamMetrics};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus::{Registry, TextEncoder};
+
+/// Every metric of this process.
+pub struct Metrics {
+    registry: Registry,
+    /// Families without a label from the configuration.
+    pub process: ProcessMetrics,
+    routes: Kept<route::Families, RouteMetrics>,
+    upstreams: Kept<upstream::Families, UpstreamMetrics>,
+    listeners: Kept<listener::Families, ListenerMetrics>,
+}
+
+/// The handles that were made from some families, by the name they are labelled with.
+struct Kept<F, M> {
+    families: F,
+    by_name: Mutex<HashMap<String, Arc<M>>>,
+}
+
+impl<F, M> Kept<F, M> {
+    fn new(families: F) -> Self {
+        Kept { families, by_name: Mutex::default() }
+    }
+
+    fn get(&self, name: &str, make: impl FnOnce(&F) -> M) -> Arc<M> {
+        let mut by_name = self.by_name.lock();
+        if let Some(kept) = by_name.get(name) {
+            return kept.clone();
+        }
+        let made = Arc::new(make(&self.families));
+        by_name.insert(name.to_owned(), made.clone());
+        made
+    }
+}
+
+impl Metrics {
+    /// Registers every family. An error is a defect: two families of one name, or a name that is not allowed.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        Ok(Metrics {
+            process: ProcessMetrics::new(&registry)?,
+            routes: Kept::new(route::Families::new(&registry)?),
+            upstreams: Kept::new(upstream::Families::new(&registry)?),
+            listeners: Kept::new(listener::Families::new(&registry)?),
+            registry,
+        })
+    }
+
+    /// What the requests of this route count into; the same handles for the same name, whenever asked.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        self.routes.get(name, |families| RouteMetrics::new(families, name))
+    }
+
+    /// What is counted of a request that is refused before it has a route: [`Metrics::route`] named [`UNROUTED`].
+    pub fn unrouted(&self) -> Arc<RouteMetrics> {
+        self.route(UNROUTED)
+    }
+
+    /// What the attempts at this upstream count into.
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        self.upstreams.get(name, |families| UpstreamMetrics::new(families, name))
+    }
+
+    /// What the connections of this listener count into.
+    pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        self.listeners.get(name, |families| ListenerMetrics::new(families, name))
+    }
+
+    /// Everything in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        let mut text = String::with_capacity(16 << 10);
+        // Families are valid by construction; what could not be encoded is left out rather than failing the scrape.
+        let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
+        text
+    }
+}

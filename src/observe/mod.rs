@@ -1,0 +1,3 @@
+//! What an operator can see: metrics, log lines, trace context.
+
+pub mod metrics;
