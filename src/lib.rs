@@ -8,4 +8,5 @@ pub mod observe;
 pub mod policy;
 pub mod refusal;
 pub mod timer;
+pub mod route;
 pub mod units;

@@ -1,0 +1,3 @@
+//! The shell around a client's connection: what is checked on the bytes before anything parses them.
+
+pub mod head;
