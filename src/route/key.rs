@@ -1,0 +1,119 @@
+//! Where a key is taken from a request: `client_ip | header:N | query:N | cookie:N | path:PARAM | constant`.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher};
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, header};
+
+/// Several parts, taken together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    ClientIp,
+    Header(HeaderName),
+    Query(String),
+    Cookie(String),
+    Path(String),
+    Constant,
+}
+
+/// What a key is taken from.
+pub struct Source<'a> {
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// The query as received.
+    pub query: Option<&'a str>,
+    /// The parameters of the route's path.
+    pub params: &'a dyn Fn(&str) -> Option<&'a str>,
+}
+
+impl Key {
+    /// Parses a list of parts; none where the list is empty or a part is none of the kinds.
+    pub fn parse_all(parts: &[String]) -> Option<Key> {
+        let parts: Option<Vec<_>> = parts.iter().map(|p| Part::parse(p)).collect();
+        parts.filter(|p| !p.is_empty()).map(Key)
+    }
+
+    /// A number that is the same for the same key. A part that is missing counts as empty.
+    pub fn hash(&self, source: &Source<'_>) -> u64 {
+        let mut hasher = BuildHasherDefault::<DefaultHasher>::default().build_hasher();
+        for part in &self.0 {
+            part.write(source, &mut hasher);
+            hasher.write_u8(0xff);
+        }
+        hasher.finish()
+    }
+}
+
+impl Part {
+    fn parse(text: &str) -> Option<Part> {
+        match text.split_once(':') {
+            None if text == "client_ip" => Some(Part::ClientIp),
+            None if text == "constant" => Some(Part::Constant),
+            Some((_, "")) | None => None,
+            Some(("header", name)) => name.parse().ok().map(Part::Header),
+            Some(("query", name)) => Some(Part::Query(name.to_owned())),
+            Some(("cookie", name)) => Some(Part::Cookie(name.to_owned())),
+            Some(("path", name)) => Some(Part::Path(name.to_owned())),
+            Some(_) => None,
+        }
+    }
+
+    fn write(&self, source: &Source<'_>, hasher: &mut impl Hasher) {
+        match self {
+            Part::ClientIp => match source.client {
+                Some(IpAddr::V4(ip)) => hasher.write(&ip.octets()),
+                Some(IpAddr::V6(ip)) => hasher.write(&ip.octets()),
+                None => {}
+            },
+            Part::Header(name) => source.headers.get_all(name).iter().for_each(|v| hasher.write(v.as_bytes())),
+            Part::Query(name) => hasher.write(pair(source.query.unwrap_or(""), '&', name).unwrap_or("").as_bytes()),
+            Part::Cookie(name) => {
+                let cookies = source.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+                let value = cookies.into_iter().find_map(|c| pair(c, ';', name));
+                hasher.write(value.unwrap_or("").as_bytes());
+            }
+            Part::Path(name) => hasher.write((source.params)(name).unwrap_or("").as_bytes()),
+            Part::Constant => {}
+        }
+    }
+}
+
+/// The value of `name=value` in a list.
+fn pair<'a>(list: &'a str, separator: char, name: &str) -> Option<&'a str> {
+    list.split(separator).find_map(|p| p.trim_start().strip_prefix(name)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(key: &str, headers: &HeaderMap, query: &str) -> u64 {
+        let key = Key::parse_all(&[key.to_owned()]).unwrap();
+        key.hash(&Source { client: None, headers, query: Some(query), params: &|_| None })
+    }
+
+    #[test]
+    fn the_same_value_gives_the_same_key_and_another_gives_another() {
+        let mut a = HeaderMap::new();
+        a.insert("x-merchant-id", "mer_1".parse().unwrap());
+        a.insert("cookie", "a=1; sid=xyz".parse().unwrap());
+        let mut b = a.clone();
+        b.insert("x-merchant-id", "mer_2".parse().unwrap());
+        assert_eq!(hash("header:x-merchant-id", &a, ""), hash("header:x-merchant-id", &a.clone(), "q=1"));
+        assert_ne!(hash("header:x-merchant-id", &a, ""), hash("header:x-merchant-id", &b, ""));
+        assert_eq!(hash("cookie:sid", &a, ""), hash("cookie:sid", &b, ""));
+        assert_ne!(hash("query:m", &a, "x=2&m=1"), hash("query:m", &a, "m=2"));
+    }
+
+    #[test]
+    fn what_is_no_key_is_none() {
+        for text in ["", "header", "header:", "ip", "jwt:sub", "header:a b"] {
+            assert!(Key::parse_all(&[text.to_owned()]).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The compiled routes: one field a policy, ready for the hot path.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::key::Key;
+use super::matcher::{Matcher, Rule};
+use crate::config::{self, Config};
+use crate::observe::metrics::{Metrics, RouteMetrics};
+use crate::policy::timeout::OnClientClose;
+use crate::upstream::{Upstream, UpstreamError};
+
+/// Every route, and the upstreams they lead to.
+pub struct Table {
+    /// Finds the route of a request.
+    pub matcher: Matcher,
+    /// The routes, at the positions the matcher answers.
+    pub routes: Vec<Arc<Route>>,
+    /// The upstreams by name.
+    pub upstreams: BTreeMap<String, Arc<Upstream>>,
+}
+
+/// One route, compiled.
+pub struct Route {
+    /// The name in metrics and log lines.
+    pub name: String,
+    /// Where it leads.
+    pub upstream: Arc<Upstream>,
+    /// How long each part may take.
+    pub timeouts: Timeouts,
+    /// The answer may go on for ever.
+    pub stream: bool,
+    /// Header changes on the way to the upstream.
+    pub request_headers: Changes,
+    /// Header changes on the way to the client.
+    pub response_headers: Changes,
+    /// How the path changes.
+    pub rewrite: Option<config::Rewrite>,
+    /// The most bytes of a body.
+    pub max_body: u64,
+    /// %2f and %5c may stand in a path.
+    pub allow_encoded_slash: bool,
+    /// The key of consistent_hash.
+    pub hash_on: Option<Key>,
+    /// What it counts into.
+    pub metrics: Arc<RouteMetrics>,
+}
+
+/// The section `timeouts`, in the types of the hot path.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub struct Timeouts {
+    pub connect: Duration,
+    pub first_byte: Duration,
+    pub idle: Duration,
+    pub total: Duration,
+    pub stream_max: Duration,
+    pub on_client_close: OnClientClose,
+}
+
+/// Header changes, parsed.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)]
+pub struct Changes {
+    pub remove: Vec<HeaderName>,
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Changes {
+    /// Whether there is nothing to change.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+
+    /// Whether a header that came is replaced or taken away.
+    pub fn drops(&self, name: &HeaderName) -> bool {
+        self.remove.contains(name) || self.set.iter().any(|(n, _)| n == name)
+    }
+}
+
+/// Why a configuration that passed every check cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// A certificate or an endpoint.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The matcher refuses the routes.
+    #[error("routes: {0}")]
+    Routes(String),
+    /// A header that is none.
+    #[error("routes.{route}.headers: {name}: expected a header name and value")]
+    Header {
+        /// In which route.
+        route: String,
+        /// Which.
+        name: String,
+    },
+}
+
+impl Table {
+    /// Compiles a configuration. An upstream whose section did not change is taken from `before`, with its connections.
+    ///
+    /// # Errors
+    /// When a file that it names cannot be read.
+    pub fn compile(config: &Config, metrics: &Metrics, before: Option<&Table>) -> Result<Self, CompileError> {
+        let mut upstreams = BTreeMap::new();
+        for (name, settings) in &config.upstreams {
+            let known = before.and_then(|t| t.upstreams.get(name)).filter(|u| u.settings == *settings);
+            let upstream = match known {
+                Some(known) => known.clone(),
+                None => Arc::new(Upstream::new(name, settings, metrics.upstream(name))?),
+            };
+            upstreams.insert(name.clone(), upstream);
+        }
+        let mut routes = Vec::with_capacity(config.routes.len());
+        for route in &config.routes {
+            routes.push(Arc::new(Route::compile(route, config, &upstreams, metrics)?));
+        }
+        let rules: Vec<Rule> = config.routes.iter().map(rule).collect();
+        let matcher = Matcher::new(&rules).map_err(|e| CompileError::Routes(e.to_string()))?;
+        Ok(Table { matcher, routes, upstreams })
+    }
+}
+
+/// What the matcher is given of a route.
+fn rule(route: &config::Route) -> Rule {
+    let m = &route.matches;
+    Rule {
+        name: route.name.clone(),
+        listener: m.listener.clone().filter(|l| l != "any"),
+        host: m.host.clone(),
+        path: m.path.clone(),
+        methods: m.methods.clone(),
+        headers: m.headers.clone().into_iter().collect(),
+        query: m.query.clone().into_iter().collect(),
+    }
+}
+
+impl Route {
+    fn compile(
+        route: &config::Route,
+        config: &Config,
+        upstreams: &BTreeMap<String, Arc<Upstream>>,
+        metrics: &Metrics,
+    ) -> Result<Self, CompileError> {
+        let only = || upstreams.values().next().filter(|_| upstreams.len() == 1);
+        let named = route.upstream.as_ref().and_then(|name| upstreams.get(name));
+        let upstream = match &route.upstream {
+            Some(_) => named,
+            None => only(),
+        };
+        let upstream = upstream.ok_or_else(|| CompileError::Routes(format!("{}: no such upstream", route.name)))?;
+        let t = &route.timeouts;
+        Ok(Route {
+            name: route.name.clone(),
+            upstream: upstream.clone(),
+            timeouts: Timeouts {
+                connect: t.connect.get(),
+                first_byte: t.first_byte.get(),
+                idle: t.idle.get(),
+                total: t.total.get(),
+                stream_max: t.stream_max.get(),
+                on_client_close: t.on_client_close,
+            },
+            stream: route.stream,
+            request_headers: changes(&route.name, &route.headers.request)?,
+            response_headers: changes(&route.name, &route.headers.response)?,
+            rewrite: route.rewrite.clone(),
+            max_body: route.max_request_body.unwrap_or(config.limits.max_request_body).bytes(),
+            allow_encoded_slash: route.allow_encoded_slash,
+            hash_on: Key::parse_all(&upstream.settings.hash_on),
+            metrics: metrics.route(&route.name),
+        })
+    }
+
+    /// The path and query that the upstream is asked for, where they differ from the ones received.
+    pub fn rewritten(&self, path: &str, query: Option<&str>) -> Option<String> {
+        let rewrite = self.rewrite.as_ref()?;
+        let mut target = match &rewrite.path {
+            Some(whole) => whole.clone(),
+            None => {
+                let rest = rewrite.strip_prefix.as_deref().and_then(|prefix| stripped(path, prefix)).unwrap_or(path);
+                let mut target = rewrite.add_prefix.trim_end_matches('/').to_owned();
+                if !rest.starts_with('/') {
+                    target.push('/');
+                }
+                target.push_str(rest);
+                target
+            }
+        };
+        if let Some(query) = query {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target.push_str(query);
+        }
+        Some(target)
+    }
+}
+
+/// What stands behind a prefix that ends at a segment's border.
+fn stripped<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let prefix = prefix.trim_end_matches('/');
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn changes(route: &str, changes: &config::HeaderChanges) -> Result<Changes, CompileError> {
+    let failed = |name: &str| CompileError::Header { route: route.to_owned(), name: name.to_owned() };
+    let pairs = |from: &BTreeMap<String, String>| {
+        let parse = |(name, value): (&String, &String)| {
+            let parsed = name.parse::<HeaderName>().ok().zip(HeaderValue::from_str(value).ok());
+            parsed.ok_or_else(|| failed(name))
+        };
+        from.iter().map(parse).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(Changes {
+        remove: changes.remove.iter().map(|n| n.parse().map_err(|_| failed(n))).collect::<Result<_, _>>()?,
+        set: pairs(&changes.set)?,
+        add: pairs(&changes.add)?,
+    })
+}
+
+/// The names of routes whose settings differ between two configurations, for the answer to a reload.
+pub fn changed(before: &Config, after: &Config) -> Vec<String> {
+    let old: HashMap<&str, &config::Route> = before.routes.iter().map(|r| (r.name.as_str(), r)).collect();
+    let new: HashMap<&str, &config::Route> = after.routes.iter().map(|r| (r.name.as_str(), r)).collect();
+    let mut changes = Vec::new();
+    for route in &after.routes {
+        match old.get(route.name.as_str()) {
+            None => changes.push(format!("routes.{} added", route.name)),
+            Some(o) if *o != route => changes.push(format!("routes.{} changed", route.name)),
+            Some(_) => {}
+        }
+    }
+    let gone = before.routes.iter().filter(|r| !new.contains_key(r.name.as_str()));
+    changes.extend(gone.map(|r| format!("routes.{} removed", r.name)));
+    for (name, upstream) in &after.upstreams {
+        match before.upstreams.get(name) {
+            None => changes.push(format!("upstreams.{name} added")),
+            Some(o) if o != upstream => changes.push(format!("upstreams.{name} changed")),
+            Some(_) => {}
+        }
+    }
+    let gone = before.upstreams.keys().filter(|n| !after.upstreams.contains_key(*n));
+    changes.extend(gone.map(|n| format!("upstreams.{n} removed")));
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_stripped_at_a_segments_border() {
+        assert_eq!(stripped("/payments/v1", "/payments"), Some("/v1"));
+        assert_eq!(stripped("/payments", "/payments/"), Some(""));
+        assert_eq!(stripped("/paymentsx/v1", "/payments"), None);
+    }
+}

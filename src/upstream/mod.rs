@@ -1,0 +1,183 @@
+//! The applications behind: their endpoints, the choice among them, and connections to them.
+
+pub mod connect;
+pub mod endpoint;
+pub mod pool;
+pub mod resolver;
+pub mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use crate::config;
+use crate::config::HostHeader;
+use crate::observe::metrics::UpstreamMetrics;
+use crate::policy::balance::{Balancer, EndpointView, LoadBalance};
+
+use endpoint::{Attempt, Endpoint};
+pub use pool::Lease;
+
+/// One application.
+pub struct Upstream {
+    /// The name in the configuration and in metrics.
+    pub name: String,
+    /// What the configuration says, to see whether a reload changed it.
+    pub settings: config::Upstream,
+    /// The Host it is sent.
+    pub host: HostHeader,
+    /// What it counts into.
+    pub metrics: Arc<UpstreamMetrics>,
+    configured: Vec<config::Endpoint>,
+    protocol: config::UpstreamProtocol,
+    load_balance: LoadBalance,
+    pool: PoolOptions,
+    tls: Option<connect::Tls>,
+    set: ArcSwap<Set>,
+    /// The clock of the balancer starts here.
+    epoch: Instant,
+}
+
+/// The pool's settings, in the types of the hot path.
+#[derive(Debug, Clone, Copy)]
+struct PoolOptions {
+    max_connections: u32,
+    max_idle: u32,
+    idle_timeout: Duration,
+    reuse_for_unsafe: Duration,
+    max_lifetime: Duration,
+    max_requests: u32,
+    max_streams: u32,
+}
+
+/// The endpoints as they are resolved now.
+struct Set {
+    endpoints: Vec<Arc<Endpoint>>,
+    balancer: Balancer,
+}
+
+impl Set {
+    fn new(endpoints: Vec<Arc<Endpoint>>, load_balance: LoadBalance) -> Self {
+        let labels: Vec<&str> = endpoints.iter().map(|e| e.label.as_str()).collect();
+        Set { balancer: Balancer::new(load_balance, &labels), endpoints }
+    }
+}
+
+/// Why no endpoint was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoEndpoint {
+    /// None is known: a name was never resolved.
+    Unresolved,
+    /// All have pool.max_connections attempts in flight, or were tried.
+    Busy,
+}
+
+impl Upstream {
+    /// Compiles a section `upstreams.NAME`.
+    ///
+    /// # Errors
+    /// When a certificate or key cannot be read.
+    pub fn new(name: &str, settings: &config::Upstream, metrics: Arc<UpstreamMetrics>) -> Result<Self, UpstreamError> {
+        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| UpstreamError { name: name.to_owned(), cause };
+        let configured = settings.endpoints.iter().map(|e| e.parse()).collect::<Result<Vec<config::Endpoint>, _>>();
+        let tls = match &settings.tls {
+            Some(tls) => Some(connect::Tls {
+                config: tls::client_config(tls, settings.protocol).map_err(|e| failed(e.into()))?,
+                server_name: tls.server_name.clone(),
+            }),
+            None => None,
+        };
+        metrics.set_tls_unverified(settings.tls.as_ref().is_some_and(|t| t.insecure_skip_verify));
+        let p = &settings.pool;
+        let upstream = Upstream {
+            name: name.to_owned(),
+            settings: settings.clone(),
+            host: settings.host_header(),
+            metrics,
+            configured: configured.map_err(|e| failed(e.into()))?,
+            protocol: settings.protocol,
+            load_balance: settings.load_balance,
+            pool: PoolOptions {
+                max_connections: p.max_connections,
+                max_idle: p.max_idle,
+                idle_timeout: p.idle_timeout.get(),
+                reuse_for_unsafe: p.reuse_for_unsafe.get(),
+                max_lifetime: p.max_lifetime.get(),
+                max_requests: p.max_requests,
+                max_streams: p.max_streams,
+            },
+            tls,
+            set: ArcSwap::from_pointee(Set::new(Vec::new(), settings.load_balance)),
+            epoch: Instant::now(),
+        };
+        upstream.take_literals();
+        Ok(upstream)
+    }
+
+    /// Chooses an endpoint that was not tried yet and has room, and counts an attempt to it.
+    pub fn choose(&self, key: Option<u64>, tried: &[Arc<Endpoint>]) -> Result<Attempt, NoEndpoint> {
+        let set = self.set.load();
+        if set.endpoints.is_empty() {
+            return Err(NoEndpoint::Unresolved);
+        }
+        let most = self.pool.max_connections;
+        let view = |i: usize| {
+            let endpoint = &set.endpoints[i];
+            let in_flight = endpoint.in_flight();
+            let usable = in_flight < most && !tried.iter().any(|t| Arc::ptr_eq(t, endpoint));
+            EndpointView { usable, in_flight }
+        };
+        // Another request may take the last place between the look and the attempt: then the look is repeated.
+        for _ in 0..4 {
+            let chosen = set.balancer.choose(&view, fastrand::u64(..), key, self.epoch.elapsed());
+            let Some(endpoint) = chosen.and_then(|i| set.endpoints.get(i)) else { break };
+            if let Some(attempt) = endpoint.attempt(most) {
+                return Ok(attempt);
+            }
+        }
+        Err(NoEndpoint::Busy)
+    }
+
+    /// Tells the balancer how long an endpoint took to answer.
+    pub fn answered(&self, endpoint: &Arc<Endpoint>, after: Duration) {
+        if self.load_balance != LoadBalance::PeakEwma {
+            return;
+        }
+        let set = self.set.load();
+        if let Some(i) = set.endpoints.iter().position(|e| Arc::ptr_eq(e, endpoint)) {
+            set.balancer.observe(i, after, self.epoch.elapsed());
+        }
+    }
+
+    /// The endpoints that are known now.
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.set.load().endpoints.clone()
+    }
+
+    /// Closes connections that waited too long, or that the application closed.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.set.load().endpoints.iter().for_each(|e| e.sweep(now));
+    }
+
+    /// The longest an idle connection can be kept, for whoever plans the next sweep.
+    pub fn is_over_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.metrics.endpoints.set(0);
+    }
+}
+
+/// An upstream that cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+#[error("upstreams.{name}: {cause}")]
+pub struct UpstreamError {
+    name: String,
+    cause: Box<dyn std::error::Error + Send + Sync>,
+}

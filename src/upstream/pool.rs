@@ -1,0 +1,243 @@
+//! Connections that are used again, and the lease of one for one attempt.
+//!
+//! Ours instead of pingora's, for money: the connection used last goes first, so that the others grow old and are closed by
+//! us and not by the application under a request; a request that must not be sent twice takes only a connection that was
+//! used a moment ago; what the server's Keep-Alive header says counts (docs/decisions/0003).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::HttpSession as Http1;
+use pingora::protocols::http::v2::client::Http2Session;
+use tokio::time::Instant;
+
+use super::connect::{Opened, open};
+use super::endpoint::{Attempt, Counted, Endpoint, Idle, Shared, Use};
+use super::{PoolOptions, Upstream};
+use crate::config::UpstreamProtocol;
+
+/// A connection for one attempt. Dropped, it is closed; [`Lease::release`] gives it back.
+pub struct Lease {
+    /// The session on it.
+    pub session: HttpSession,
+    /// Whether it carried requests before.
+    pub reused: bool,
+    /// Counts the attempt.
+    pub attempt: Attempt,
+    use_: Use,
+}
+
+impl Upstream {
+    /// Takes a connection that waits, or opens one. `settled` is false for a request that may not be sent twice.
+    ///
+    /// # Errors
+    /// When no connection can be had; nothing was sent then. Time is bounded by the caller.
+    pub async fn connect(&self, attempt: Attempt, repeatable: bool, fresh: bool) -> io::Result<Lease> {
+        let endpoint = attempt.endpoint.clone();
+        let shares = match self.protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::H2c | UpstreamProtocol::H2 => true,
+            UpstreamProtocol::Auto => endpoint.agreed.load(Ordering::Relaxed) != 1,
+        };
+        if shares {
+            return self.connect_shared(endpoint, attempt).await;
+        }
+        if !fresh && let Some((conn, use_)) = take(&endpoint, &self.pool, repeatable) {
+            self.metrics.sent(true);
+            return Ok(self.lease_http1(conn, use_, true, attempt));
+        }
+        let opened = self.open(&endpoint).await?;
+        self.metrics.sent(false);
+        self.begin(opened, attempt).await
+    }
+
+    async fn open(&self, endpoint: &Endpoint) -> io::Result<Opened> {
+        let opened = open(endpoint, self.tls.as_ref()).await?;
+        self.metrics.connections_opened.inc();
+        Ok(opened)
+    }
+
+    /// The session on a connection that was just opened, in the protocol that was agreed on.
+    async fn begin(&self, opened: Opened, attempt: Attempt) -> io::Result<Lease> {
+        let use_ = Use { opened: Instant::now(), requests: 1 };
+        let shares = match self.protocol {
+            UpstreamProtocol::H2c => true,
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::H2 | UpstreamProtocol::Auto => opened.alpn_h2,
+        };
+        if self.protocol == UpstreamProtocol::H2 && !shares {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the server does not speak HTTP/2"));
+        }
+        if self.protocol == UpstreamProtocol::Auto {
+            attempt.endpoint.agreed.store(if shares { 2 } else { 1 }, Ordering::Relaxed);
+        }
+        if !shares {
+            let conn = Box::new(opened.conn.with_read_ahead());
+            return Ok(self.lease_http1(conn, use_, false, attempt));
+        }
+        let mut settings = H2HandshakeSettings::new();
+        settings.max_streams = self.pool.max_streams as usize;
+        settings.stream_window_size = Some(H2_STREAM_WINDOW);
+        settings.connection_window_size = Some(H2_CONNECTION_WINDOW);
+        settings.ping_interval = Some(H2_PING);
+        let conn = handshake(Box::new(opened.conn.with_back_pressure()), settings).await.map_err(io::Error::other)?;
+        let session = conn.spawn_stream().await.map_err(io::Error::other)?;
+        let session = session.ok_or_else(|| io::Error::other("a new HTTP/2 connection takes no stream"))?;
+        let counted = Arc::new(Counted::new(&self.metrics.connections_idle));
+        attempt.endpoint.shared.lock().push(Shared { conn, use_, _counted: counted });
+        Ok(Lease { session: HttpSession::H2(session), reused: false, attempt, use_ })
+    }
+
+    fn lease_http1(&self, conn: Box<crate::io::Conn>, use_: Use, reused: bool, attempt: Attempt) -> Lease {
+        Lease { session: HttpSession::H1(Http1::new(conn)), reused, attempt, use_ }
+    }
+
+    async fn connect_shared(&self, endpoint: Arc<Endpoint>, attempt: Attempt) -> io::Result<Lease> {
+        if let Some((session, use_)) = share(&endpoint, &self.pool).await {
+            self.metrics.sent(true);
+            return Ok(Lease { session: HttpSession::H2(session), reused: true, attempt, use_ });
+        }
+        let opening = endpoint.opening.lock().await;
+        // Another request may have opened one meanwhile.
+        if let Some((session, use_)) = share(&endpoint, &self.pool).await {
+            self.metrics.sent(true);
+            return Ok(Lease { session: HttpSession::H2(session), reused: true, attempt, use_ });
+        }
+        if self.protocol == UpstreamProtocol::Auto
+            && endpoint.agreed.load(Ordering::Relaxed) == 1
+            && let Some((conn, use_)) = take(&endpoint, &self.pool, false)
+        {
+            drop(opening);
+            self.metrics.sent(true);
+            return Ok(self.lease_http1(conn, use_, true, attempt));
+        }
+        let opened = self.open(&endpoint).await?;
+        self.metrics.sent(false);
+        self.begin(opened, attempt).await
+    }
+}
+
+/// Windows of HTTP/2 connections to an upstream: the most that one answer, and all answers, can hold in memory before
+/// their clients take them.
+const H2_STREAM_WINDOW: u32 = 256 << 10;
+const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+/// A dead peer is found out within twice this time.
+const H2_PING: Duration = Duration::from_secs(10);
+
+/// The HTTP/1 connection that was used last, if it can carry this request.
+fn take(endpoint: &Endpoint, pool: &PoolOptions, repeatable: bool) -> Option<(Box<crate::io::Conn>, Use)> {
+    let now = Instant::now();
+    loop {
+        let idle = {
+            let mut waiting = endpoint.idle.lock();
+            // What lies below was used even earlier, so it is too old as well.
+            if !repeatable && now.duration_since(waiting.last()?.since) > pool.reuse_for_unsafe {
+                return None;
+            }
+            waiting.pop()?
+        };
+        if idle.until > now && idle.conn.is_quiet() {
+            let use_ = Use { opened: idle.use_.opened, requests: idle.use_.requests + 1 };
+            return Some((idle.conn, use_));
+        }
+    }
+}
+
+/// A stream on an HTTP/2 connection that has room.
+async fn share(endpoint: &Endpoint, pool: &PoolOptions) -> Option<(Http2Session, Use)> {
+    loop {
+        let (conn, use_, _counted) = {
+            let mut shared = endpoint.shared.lock();
+            shared.retain(|s| {
+                !s.conn.is_closed() && !s.conn.is_shutting_down() && !s.use_.is_over(pool)
+            });
+            let with_room = shared.iter_mut().find(|s| s.conn.free_stream_slots() > 0)?;
+            with_room.use_.requests = with_room.use_.requests.saturating_add(1);
+            (with_room.conn.clone(), with_room.use_, with_room._counted.clone())
+        };
+        match conn.spawn_stream().await {
+            Ok(Some(session)) => return Some((session, use_)),
+            // Full meanwhile, going away, or broken: the next look finds another or none.
+            Ok(None) if !conn.is_shutting_down() && conn.free_stream_slots() > 0 => {}
+            Ok(None) | Err(_) => {
+                let id = conn.id();
+                endpoint.shared.lock().retain(|s| s.conn.id() != id || s.conn.free_stream_slots() > 0 && !s.conn.is_closed());
+                if endpoint.shared.lock().iter().any(|s| s.conn.id() == id) {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl Use {
+    fn is_over(&self, pool: &PoolOptions) -> bool {
+        (pool.max_requests > 0 && self.requests >= pool.max_requests) || self.opened.elapsed() >= pool.max_lifetime
+    }
+}
+
+impl Lease {
+    /// Gives the connection back after a whole answer. It waits for its next request where both sides allow it.
+    pub async fn release(self, upstream: &Upstream) {
+        let Lease { session, attempt, use_, .. } = self;
+        // An HTTP/2 stream ends with its session; the connection waits in `shared`.
+        let HttpSession::H1(mut h1) = session else { return };
+        let keep_alive = h1.resp_header().and_then(|h| h.headers.get("keep-alive")).and_then(|v| server_keeps(v.as_bytes()));
+        h1.respect_keepalive();
+        let Some(stream) = h1.reuse().await else { return };
+        let pool = &upstream.pool;
+        if use_.is_over(pool) {
+            return;
+        }
+        let keep = keep_alive.map_or(pool.idle_timeout, |k| k.min(pool.idle_timeout));
+        if keep.is_zero() || pool.max_idle == 0 {
+            return;
+        }
+        let Ok(mut conn) = stream.into_any().downcast::<crate::io::Conn>() else { return };
+        if !conn.is_quiet() {
+            return;
+        }
+        conn.release_buffers();
+        let now = Instant::now();
+        let until = (now + keep).min(use_.opened + pool.max_lifetime);
+        let counted = Counted::new(&upstream.metrics.connections_idle);
+        let idle = Idle { conn, use_, since: now, until, _counted: counted };
+        let endpoint = attempt.endpoint.clone();
+        drop(attempt);
+        let surplus = {
+            let mut waiting = endpoint.idle.lock();
+            waiting.push(idle);
+            (waiting.len() > pool.max_idle as usize).then(|| waiting.remove(0))
+        };
+        drop(surplus);
+    }
+}
+
+/// `Keep-Alive: timeout=5`: how long the server keeps it, less the second in which it may already be closing.
+fn server_keeps(value: &[u8]) -> Option<Duration> {
+    let value = std::str::from_utf8(value).ok()?;
+    value.split(',').find_map(|part| {
+        let (name, seconds) = part.split_once('=')?;
+        let seconds: u64 = name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse().ok())??;
+        Some(Duration::from_secs(seconds.saturating_sub(1)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_keep_alive_is_learnt_less_one_second() {
+        assert_eq!(server_keeps(b"timeout=5, max=1000"), Some(Duration::from_secs(4)));
+        assert_eq!(server_keeps(b"max=1000, Timeout = 72"), Some(Duration::from_secs(71)));
+        assert_eq!(server_keeps(b"timeout=1"), Some(Duration::ZERO));
+        assert_eq!(server_keeps(b"max=3"), None);
+        assert_eq!(server_keeps(b"timeout=x"), None);
+        assert_eq!(server_keeps(b"\xff"), None);
+    }
+}
