@@ -250,7 +250,7 @@ fn span(bytes: &[u8], class: u8) -> usize {
 }
 
 /// Whether `bytes` are one or more token characters.
-fn is_token(bytes: &[u8]) -> bool {
+pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && span(bytes, TOKEN) == bytes.len()
 }
 

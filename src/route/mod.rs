@@ -1,1 +1,4 @@
 //! Which request goes where.
+
+pub mod matcher;
+pub mod path;
