@@ -166,6 +166,8 @@ struct Inner {
     /// Whether a writer is told to wait (HTTP/2, whose library needs it) or only asked to look at `waiting`.
     back_pressure: bool,
     read_ahead: bool,
+    /// A flush is put off until the next send: a head waits for the body behind it.
+    held: bool,
     failed: Option<io::ErrorKind>,
     bytes_in: u64,
     bytes_out: u64,
@@ -201,6 +203,7 @@ impl Conn {
             unflushed: false,
             back_pressure: false,
             read_ahead: false,
+            held: false,
             failed: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -250,6 +253,11 @@ impl Conn {
         if inner.waiting_at == inner.waiting.len() {
             (inner.waiting, inner.waiting_at) = (Vec::new(), 0);
         }
+    }
+
+    /// Puts the next flush off, so that a head leaves together with the body that is sent next.
+    pub fn hold(&self) {
+        self.inner.lock().held = true;
     }
 
     /// Accepts bytes; they leave with the next poll.
@@ -389,6 +397,7 @@ impl Inner {
     /// Writes what waits and then `bytes`, in one call where the socket allows it.
     fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
         self.check()?;
+        self.held = false;
         while self.pending() + bytes.len() > 0 {
             let waiting = &self.waiting[self.waiting_at..];
             let slices = [IoSlice::new(waiting), IoSlice::new(bytes)];
@@ -467,7 +476,9 @@ impl AsyncWrite for Conn {
         if inner.back_pressure {
             return inner.poll_sent(cx, 0);
         }
-        inner.send(cx, &[])?;
+        if !inner.held {
+            inner.send(cx, &[])?;
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 /// Why a request was not answered by the application. The words are stable: clients, dashboards and alerts use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,6 +12,8 @@ use http::StatusCode;
 pub enum Reason {
     /// No route takes this request.
     NoRoute,
+    /// A route takes the path, but not with this method.
+    MethodNotAllowed,
     /// The request breaks the protocol, or could be read in two ways.
     BadRequest,
     /// The head is larger than limits.max_request_headers.
@@ -44,8 +46,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 16] = [
         Reason::NoRoute,
+        Reason::MethodNotAllowed,
         Reason::BadRequest,
         Reason::HeaderTooLarge,
         Reason::UriTooLong,
@@ -71,6 +74,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Reason::NoRoute => "no_route",
+            Reason::MethodNotAllowed => "method_not_allowed",
             Reason::BadRequest => "bad_request",
             Reason::HeaderTooLarge => "header_too_large",
             Reason::UriTooLong => "uri_too_long",
@@ -88,10 +92,16 @@ impl Reason {
         }
     }
 
+    /// A refusal for this reason; `detail` says what exactly.
+    pub fn into_refusal(self, detail: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::new(self, detail)
+    }
+
     /// The status it is answered with.
     pub const fn status(self) -> StatusCode {
         match self {
             Reason::NoRoute => StatusCode::NOT_FOUND,
+            Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Reason::BadRequest => StatusCode::BAD_REQUEST,
             Reason::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Reason::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -110,6 +120,7 @@ impl Reason {
     pub const fn title(self) -> &'static str {
         match self {
             Reason::NoRoute => "no route takes this request",
+            Reason::MethodNotAllowed => "no route takes this path with this method",
             Reason::BadRequest => "the request is malformed",
             Reason::HeaderTooLarge => "the request's head is too large",
             Reason::UriTooLong => "the request's target is too long",
@@ -135,12 +146,20 @@ pub struct Refusal {
     pub reason: Reason,
     /// What exactly, for the client: nothing internal, nothing of the request's content.
     pub detail: Cow<'static, str>,
+    /// Header fields that its answer carries.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     /// A refusal for this reason; `detail` says what exactly.
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { reason, detail: detail.into() }
+        Refusal { reason, detail: detail.into(), headers: Vec::new() }
+    }
+
+    /// The same, with a header field on its answer.
+    pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        self
     }
 }
 

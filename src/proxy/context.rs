@@ -1,0 +1,112 @@
+//! What is known of one request, from its head to its access line.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use pingora::http::RequestHeader;
+use tokio::time::Instant;
+
+use super::state::{ListenerPolicy, State};
+use super::{Client, forwarded};
+use crate::lifecycle::InFlight;
+use crate::observe::log::UpstreamSent;
+use crate::observe::trace::{TraceContext, new_request_id, valid_request_id};
+use crate::refusal::Reason;
+use crate::route::table::Route;
+use crate::upstream::endpoint::Endpoint;
+
+/// One request.
+pub(super) struct Context {
+    /// The configuration that holds for it to its end.
+    pub(super) state: Arc<State>,
+    pub(super) listener: Arc<ListenerPolicy>,
+    pub(super) started: Instant,
+    pub(super) id: Arc<str>,
+    pub(super) trace: Option<TraceContext>,
+    /// The traceparent that came, to be passed on as it is.
+    pub(super) traced: bool,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) trusted: bool,
+    pub(super) client_ip: Option<IpAddr>,
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) host: Option<HeaderValue>,
+    pub(super) protocol: &'static str,
+    pub(super) route: Option<Arc<Route>>,
+    /// When it must be answered; streams give it up with their head.
+    pub(super) deadline: Instant,
+    pub(super) status: u16,
+    pub(super) reason: Option<Reason>,
+    pub(super) attempts: u32,
+    pub(super) endpoint: Option<Arc<Endpoint>>,
+    pub(super) reused: Option<bool>,
+    pub(super) sent: UpstreamSent,
+    pub(super) first_byte: Option<Duration>,
+    pub(super) upstream_sent: u64,
+    pub(super) upstream_received: u64,
+    pub(super) request_bytes: u64,
+    pub(super) response_bytes: u64,
+    pub(super) client_left: bool,
+    /// The values of `logging.access.request_headers`, by their position.
+    pub(super) logged: Vec<Option<HeaderValue>>,
+    /// Counts it until its last byte left.
+    pub(super) in_flight: Option<InFlight>,
+}
+
+/// Before a route is known, a request has this long.
+const UNROUTED: Duration = Duration::from_secs(15);
+
+impl Context {
+    /// Step 1: who asks, under which id, since when.
+    pub(super) fn begin(state: &Arc<State>, client: &Client, head: &RequestHeader, in_flight: InFlight) -> Self {
+        let started = Instant::now();
+        let trace = TraceContext::parse(head.headers.get("traceparent").map(HeaderValue::as_bytes));
+        let host = match head.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => head.headers.get(header::HOST).cloned(),
+        };
+        let listener = client.listener.clone();
+        Context {
+            id: request_id(&head.headers),
+            traced: trace.is_some(),
+            trace: trace.or_else(|| Some(TraceContext::new(fastrand::u128(..).to_be_bytes(), false))),
+            peer: client.peer,
+            trusted: client.trusted,
+            client_ip: forwarded::client_ip(client.peer, client.trusted, &listener.trusted, &head.headers),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            host,
+            protocol: match head.version {
+                http::Version::HTTP_2 => "HTTP/2",
+                http::Version::HTTP_10 => "HTTP/1.0",
+                _ => "HTTP/1.1",
+            },
+            logged: state.logged_headers.iter().map(|n| head.headers.get(n).cloned()).collect(),
+            state: state.clone(),
+            listener,
+            started,
+            deadline: started + UNROUTED,
+            route: None,
+            status: 0,
+            reason: None,
+            attempts: 0,
+            endpoint: None,
+            reused: None,
+            sent: UpstreamSent::None,
+            first_byte: None,
+            upstream_sent: 0,
+            upstream_received: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            client_left: false,
+            in_flight: Some(in_flight),
+        }
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let came = headers.get("x-request-id").filter(|v| valid_request_id(v.as_bytes())).and_then(|v| v.to_str().ok());
+    came.map_or_else(|| new_request_id(fastrand::u64(..), fastrand::u64(..)).into(), Arc::from)
+}

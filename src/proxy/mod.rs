@@ -1,0 +1,331 @@
+//! A request's whole way, as one function read from top to bottom.
+//!
+//! ```text
+//!  1 begin    id, trace, clock, deadline, in-flight guard · path checked · route
+//!  2 admit    body limit, small body read or to be streamed
+//!  6 attempt  endpoint, connection, exchange
+//!  9 end      metrics, access line; guards drop
+//! ```
+//! Every refusal travels by `?` to one place that answers it.
+
+mod access;
+mod attempt;
+mod context;
+mod downstream;
+mod exchange;
+mod forwarded;
+mod hop;
+mod origin;
+mod refuse;
+mod request;
+pub mod requests;
+pub mod state;
+mod streams;
+mod tunnel;
+mod upload;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use http::{StatusCode, header};
+use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use tokio::time::Instant;
+
+use crate::io::Conn;
+use crate::lifecycle::Lifecycle;
+use crate::observe::log::AccessLog;
+use crate::observe::metrics::{Metrics, RouteMetrics};
+use crate::refusal::{Reason, Refusal};
+use crate::route::matcher::{Found, Request, host_without_port};
+use crate::route::path::check_path;
+use crate::route::table::Route;
+use crate::timer::Timer;
+
+use attempt::Attempts;
+use context::Context;
+use downstream::Downstream;
+use exchange::Ended;
+use origin::Origin;
+use request::Framing;
+use requests::Requests;
+use state::{ListenerPolicy, State};
+pub use streams::EventStreams;
+pub use upload::Buffered;
+
+pub(crate) use forwarded::is_trusted;
+
+/// What all requests share.
+pub struct Proxy {
+    /// The configuration, swapped whole by a reload.
+    pub state: ArcSwap<State>,
+    /// The phases of the process, and what is in flight.
+    pub lifecycle: Arc<Lifecycle>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What requests count into before they have a route.
+    pub unrouted: Arc<RouteMetrics>,
+    /// Where access lines go.
+    pub access_log: AccessLog,
+    /// Memory that bodies hold.
+    pub buffered: Buffered,
+    /// Event streams and WebSockets.
+    pub event_streams: EventStreams,
+    /// The requests in flight, for administration.
+    pub requests: Requests,
+}
+
+/// A client connection, as far as its requests need it.
+pub struct Client {
+    /// Where it connected.
+    pub listener: Arc<ListenerPolicy>,
+    /// Its address; none on a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// Whether it is believed.
+    pub trusted: bool,
+    /// The HTTP/1 connection ends after this request.
+    pub last: bool,
+}
+
+/// What became of an HTTP/1 connection.
+pub enum Next {
+    /// The next request may follow; these bytes of it came already.
+    Request(Stream, BytesMut),
+    /// It ends, once the client had time to read.
+    Close(Stream),
+    /// It has ended.
+    Ended,
+}
+
+/// How a request came: what its head says of its body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Received {
+    framing: Framing,
+    expects: bool,
+    websocket: bool,
+}
+
+impl Received {
+    fn new(head: &RequestHeader, body_ended: bool) -> Self {
+        let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        let framing = match length {
+            _ if body_ended && length.is_none() => Framing::None,
+            Some(length) => Framing::Length(length),
+            None => Framing::Chunked,
+        };
+        let expects = framing != Framing::None && head.headers.contains_key(header::EXPECT);
+        let websocket = matches!(framing, Framing::None | Framing::Length(0))
+            && head.version == http::Version::HTTP_11
+            && head.headers.contains_key(header::UPGRADE)
+            && hop::is_websocket(&head.headers);
+        Received { framing, expects, websocket }
+    }
+
+    /// Whether the body is handed on while it comes.
+    fn streams_body(&self) -> bool {
+        match self.framing {
+            Framing::None => false,
+            Framing::Length(n) => n > upload::WHOLE,
+            Framing::Chunked => true,
+        }
+    }
+}
+
+impl Proxy {
+    /// Serves one request whose head was read.
+    pub async fn handle(&self, client: &Client, timer: &mut Timer, mut session: ServerSession) -> Next {
+        let state = self.state.load_full();
+        let in_flight = self.lifecycle.request(client.listener.direction);
+        let mut cx = Context::begin(&state, client, session.req_header(), in_flight);
+        let _listed = self.requests.list(&cx);
+        let (upgraded, close) = {
+            let mut down = Downstream::new(&mut session);
+            down.close = client.last;
+            let upgraded = self.serve(&mut cx, &mut down, timer).await;
+            (upgraded, down.close)
+        };
+        let next = match upgraded {
+            Some((origin, head)) => self.tunnel(&mut cx, timer, session, origin, head).await,
+            None => finish(session, close).await,
+        };
+        access::end(self, &cx);
+        // Counted until here: the last byte of an HTTP/1 answer was handed to the socket.
+        drop(cx.in_flight.take());
+        next
+    }
+
+    /// Answers the request, with a refusal where it has to be. A defect of ours is a refusal too, never the process.
+    async fn serve(
+        &self,
+        cx: &mut Context,
+        down: &mut Downstream<'_>,
+        timer: &mut Timer,
+    ) -> Option<(Box<Origin>, ResponseHead)> {
+        let request = Received::new(down.session().req_header(), down.session().is_body_done());
+        let result = {
+            let mut forward = pin!(self.forward(cx, down, timer, &request));
+            std::future::poll_fn(|poller| {
+                std::panic::catch_unwind(AssertUnwindSafe(|| forward.as_mut().poll(poller)))
+                    .unwrap_or_else(|_| Poll::Ready(Err(Reason::Internal.into())))
+            })
+            .await
+        };
+        match result {
+            Ok(Ended::Answered) => None,
+            Ok(Ended::Upgraded(origin)) => {
+                let head = origin.head().cloned()?;
+                Some((origin, head))
+            }
+            Err(refusal) => {
+                if refusal.reason == Reason::Internal {
+                    self.metrics.process.panics.inc();
+                }
+                refuse::refuse(cx, down, timer, Some(&request), &refusal).await;
+                None
+            }
+        }
+    }
+
+    /// The way of a request.
+    async fn forward(
+        &self,
+        cx: &mut Context,
+        down: &mut Downstream<'_>,
+        timer: &mut Timer,
+        request: &Received,
+    ) -> Result<Ended, Refusal> {
+        // 1 begin
+        let route = self.route(cx, down.session().req_header())?;
+        cx.route = Some(route.clone());
+        cx.deadline = cx.started + route.timeouts.total;
+        self.shorten_when_leaving(cx, &route)?;
+        let _in_flight = route.metrics.begin();
+        // 2 admit
+        if let Framing::Length(length) = request.framing
+            && length > route.max_body
+        {
+            return Err(upload::too_large(route.max_body));
+        }
+        if request.expects {
+            upload::go_on(down);
+        }
+        let (body, _held) = match request.framing {
+            Framing::Length(length) if length > 0 && !request.streams_body() => {
+                let held = self.buffered.hold(length as usize, cx.state.limits.max_buffered)?;
+                (upload::read_whole(cx, down, timer, length).await?, Some(held))
+            }
+            _ => (Bytes::new(), None),
+        };
+        // 6 attempt
+        let received = down.session().req_header().clone();
+        let attempts = Attempts { proxy: self, route: &route, received: &received, request, body };
+        attempts.run(cx, down, timer).await
+    }
+
+    fn route(&self, cx: &Context, head: &RequestHeader) -> Result<Arc<Route>, Refusal> {
+        let path = cx.uri.path();
+        let strict = check_path(path, false);
+        let host = match &cx.host {
+            Some(host) => Some(host_without_port(host.to_str().map_err(|_| Reason::BadRequest)?)),
+            None => None,
+        };
+        let table = &cx.state.table;
+        let found = table.matcher.find(&Request {
+            listener: cx.listener.index,
+            host,
+            path,
+            method: &cx.method,
+            headers: &head.headers,
+            query: cx.uri.query(),
+        });
+        let route = match &found {
+            Found::Route(index) => table.routes.get(*index),
+            Found::MethodNotAllowed(_) | Found::None => None,
+        };
+        if let Err(detail) = strict
+            && !route.is_some_and(|r| r.allow_encoded_slash && check_path(path, true).is_ok())
+        {
+            return Err(Refusal::new(Reason::BadRequest, detail));
+        }
+        match (route, found) {
+            (Some(route), _) => Ok(route.clone()),
+            (None, Found::MethodNotAllowed(allow)) => {
+                Err(Reason::MethodNotAllowed.into_refusal("").with_header(header::ALLOW, &allow))
+            }
+            (None, _) => Err(Reason::NoRoute.into()),
+        }
+    }
+
+    /// A process that leaves has one deadline; what cannot end before it is not begun.
+    fn shorten_when_leaving(&self, cx: &mut Context, route: &Route) -> Result<(), Refusal> {
+        let Some(end) = self.lifecycle.deadline() else { return Ok(()) };
+        let left = end.saturating_duration_since(Instant::now());
+        if left < route.timeouts.connect + std::time::Duration::from_secs(1) {
+            return Err(Reason::Draining.into_refusal("").with_header(header::RETRY_AFTER, "1"));
+        }
+        cx.deadline = cx.deadline.min(end);
+        Ok(())
+    }
+
+    /// After a 101: tells the client, and carries bytes until the end.
+    async fn tunnel(
+        &self,
+        cx: &mut Context,
+        timer: &mut Timer,
+        mut session: ServerSession,
+        mut origin: Box<Origin>,
+        head: ResponseHead,
+    ) -> Next {
+        let Some(route) = cx.route.clone() else { return Next::Ended };
+        let Ok(_open) = self.event_streams.enter(cx.state.limits.max_event_streams) else {
+            let mut down = Downstream::new(&mut session);
+            let refusal = Refusal::new(Reason::Overloaded, "too many event streams");
+            refuse::refuse(cx, &mut down, timer, None, &refusal).await;
+            return finish(session, true).await;
+        };
+        cx.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+        if Downstream::new(&mut session).write_head(&head, &route.response_headers, true).is_err() {
+            return Next::Ended;
+        }
+        let ServerSession::H1(mut h1) = session else { return Next::Ended };
+        // What came behind the request belongs to the tunnel.
+        h1.set_server_keepalive(Some(0));
+        let Ok(Some(reusable)) = h1.reuse().await else { return Next::Ended };
+        let (stream, early) = reusable.into_parts();
+        let Some(conn) = Conn::of(&stream) else { return Next::Ended };
+        let mut until = Instant::now() + route.timeouts.stream_max;
+        if let Some(end) = self.lifecycle.deadline() {
+            until = until.min(end);
+        }
+        let early = early.map_or_else(Bytes::new, BytesMut::freeze);
+        let through = tunnel::run(conn, &mut origin, early, timer, route.timeouts.idle, until).await;
+        cx.upstream_sent = through.up;
+        cx.upstream_received = through.down;
+        (cx.request_bytes, cx.response_bytes) = (through.up, through.down);
+        Next::Close(stream)
+    }
+}
+
+type ResponseHead = pingora::http::ResponseHeader;
+
+/// Gives an HTTP/1 connection on to its next request.
+async fn finish(session: ServerSession, close: bool) -> Next {
+    let ServerSession::H1(mut h1) = session else { return Next::Ended };
+    if close || !h1.will_keepalive() || !h1.is_body_done() {
+        return Next::Close(h1.into_inner());
+    }
+    match h1.reuse().await {
+        Ok(Some(reusable)) => {
+            let (stream, prefix) = reusable.into_parts();
+            Next::Request(stream, prefix.unwrap_or_default())
+        }
+        _ => Next::Ended,
+    }
+}

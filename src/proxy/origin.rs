@@ -1,0 +1,200 @@
+//! The application's side of an exchange: a session of either protocol whose writing never blocks its reading.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::SendStream;
+use http::HeaderMap;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::client::HttpSession;
+
+use crate::io::Conn;
+use crate::observe::log::UpstreamSent;
+use crate::upstream::{Lease, Upstream};
+
+/// This much of a request may wait for a slow application before it is no longer read from the client.
+const ROOM: usize = 64 << 10;
+
+/// The application broke off. Whether it can have seen the request is in [`Origin::sent`].
+#[derive(Debug)]
+pub(super) struct Broken(pub(super) Box<pingora::Error>);
+
+impl Broken {
+    fn because(cause: &'static str) -> Self {
+        Broken(pingora::Error::explain(pingora::ErrorType::ConnectionClosed, cause))
+    }
+}
+
+/// The application's side.
+pub(super) struct Origin {
+    lease: Lease,
+    h2: Option<SendStream<Bytes>>,
+    waiting: Bytes,
+    chunked: bool,
+    /// How much of the request it can have seen.
+    pub(super) sent: UpstreamSent,
+    /// Bytes of the request's body that were taken.
+    pub(super) body_sent: u64,
+    /// Bytes of the answer's body.
+    pub(super) body_received: u64,
+}
+
+impl Origin {
+    pub(super) fn new(lease: Lease) -> Self {
+        Origin {
+            lease,
+            h2: None,
+            waiting: Bytes::new(),
+            chunked: false,
+            sent: UpstreamSent::None,
+            body_sent: 0,
+            body_received: 0,
+        }
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.lease.session, HttpSession::H2(_))
+    }
+
+    pub(super) fn reused(&self) -> bool {
+        self.lease.reused
+    }
+
+    pub(super) fn conn(&self) -> Option<&Conn> {
+        self.lease.session.stream().and_then(Conn::of)
+    }
+
+    /// Writes the head; `end`: no body follows.
+    pub(super) async fn write_head(&mut self, head: Box<RequestHeader>, end: bool) -> Result<(), Broken> {
+        self.chunked = head.headers.contains_key(http::header::TRANSFER_ENCODING);
+        if !end && let Some(conn) = self.conn() {
+            conn.hold();
+        }
+        let written = match &mut self.lease.session {
+            HttpSession::H1(h1) => h1.write_request_header(head).await.map(|_| ()),
+            HttpSession::H2(h2) => h2.write_request_header(head, end),
+            HttpSession::Custom(()) => Ok(()),
+        };
+        written.map_err(Broken)?;
+        self.sent = if end { UpstreamSent::All } else { UpstreamSent::Head };
+        if let HttpSession::H2(h2) = &mut self.lease.session {
+            self.h2 = h2.take_request_body_writer();
+        }
+        Ok(())
+    }
+
+    /// Ready when there is room for more of the request.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if let Some(conn) = self.conn() {
+            return conn.poll_sent(cx, ROOM).map_err(|_| Broken::because("while sending the request"));
+        }
+        let Some(stream) = &mut self.h2 else { return Poll::Ready(Ok(())) };
+        while !self.waiting.is_empty() {
+            stream.reserve_capacity(self.waiting.len());
+            let room = match ready!(stream.poll_capacity(cx)) {
+                Some(Ok(n)) => n.min(self.waiting.len()),
+                Some(Err(_)) | None => return Poll::Ready(Err(Broken::because("while sending the request"))),
+            };
+            let part = self.waiting.split_to(room);
+            stream.send_data(part, false).map_err(|_| Broken::because("while sending the request"))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes a part of the request's body. To be called when there was room.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Broken> {
+        self.body_sent += chunk.len() as u64;
+        self.sent = self.sent.max(UpstreamSent::Body);
+        if self.is_http2() {
+            self.waiting = chunk;
+            return match self.poll_room(cx) {
+                Poll::Ready(Err(broken)) => Err(broken),
+                _ => Ok(()),
+            };
+        }
+        let chunked = self.chunked;
+        let Some(conn) = self.conn() else { return Err(Broken::because("no connection")) };
+        let lost = |_| Broken::because("while sending the request");
+        if !chunked {
+            return conn.poll_send(cx, &chunk).map_err(lost);
+        }
+        conn.send_with(|out| {
+            use std::io::Write;
+            let _ = write!(out, "{:X}\r\n", chunk.len());
+        });
+        conn.poll_send(cx, &chunk).map_err(lost)?;
+        conn.poll_send(cx, b"\r\n").map_err(lost)
+    }
+
+    /// Ready when the whole request was handed over.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        ready!(self.poll_room(cx))?;
+        if self.sent < UpstreamSent::All {
+            self.sent = UpstreamSent::All;
+            if let Some(stream) = &mut self.h2 {
+                stream.send_data(Bytes::new(), true).map_err(|_| Broken::because("while ending the request"))?;
+            } else if self.chunked
+                && let Some(conn) = self.conn()
+            {
+                conn.send(b"0\r\n\r\n");
+            }
+        }
+        match self.conn() {
+            Some(conn) => conn.poll_sent(cx, 0).map_err(|_| Broken::because("while sending the request")),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Reads a head, informational ones too. A read that was given up goes on where it stopped.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let mut read = pin!(self.lease.session.read_response_header());
+        read.as_mut().poll(cx).map_err(Broken)
+    }
+
+    /// The head that was read last.
+    pub(super) fn head(&self) -> Option<&ResponseHeader> {
+        self.lease.session.response_header()
+    }
+
+    /// Reads a part of the body; none at its end.
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        let read = {
+            let mut read = pin!(self.lease.session.read_response_body());
+            ready!(read.as_mut().poll(cx))
+        };
+        if let Ok(Some(chunk)) = &read {
+            self.body_received += chunk.len() as u64;
+        }
+        Poll::Ready(read.map_err(Broken))
+    }
+
+    /// Whether the body has ended, without reading on.
+    pub(super) fn is_done(&mut self) -> bool {
+        self.lease.session.response_done()
+    }
+
+    /// Reads the trailers behind the body of an HTTP/2 answer.
+    pub(super) fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Broken>> {
+        match &mut self.lease.session {
+            HttpSession::H2(h2) => {
+                let mut read = pin!(h2.read_trailers());
+                read.as_mut().poll(cx).map_err(Broken)
+            }
+            _ => Poll::Ready(Ok(None)),
+        }
+    }
+
+    /// Gives the connection back: the whole request was sent and the whole answer read.
+    pub(super) async fn release(self, upstream: &Upstream) {
+        self.lease.release(upstream).await;
+    }
+
+    /// Breaks the exchange off, so that the application can stop working on it.
+    pub(super) fn abort(mut self) {
+        if let Some(stream) = &mut self.h2 {
+            stream.send_reset(h2::Reason::CANCEL);
+        }
+    }
+}

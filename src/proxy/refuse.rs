@@ -1,0 +1,122 @@
+//! The one place that answers a refusal.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{HeaderName, Method, header};
+use pingora::http::ResponseHeader;
+use tokio::time::{Duration, Instant};
+
+use super::Received;
+use super::context::Context;
+use super::downstream::Downstream;
+use super::request::Framing;
+use super::upload::{self, WHOLE};
+use crate::refusal::{Reason, Refusal};
+use crate::route::table::Changes;
+use crate::timer::Timer;
+
+/// How long a refused client may take to send the rest of a small body, so that its connection can be kept.
+const REST: Duration = Duration::from_secs(2);
+
+/// Answers a refusal, or breaks off where an answer has begun.
+pub(super) async fn refuse(
+    cx: &mut Context,
+    down: &mut Downstream<'_>,
+    timer: &mut Timer,
+    request: Option<&Received>,
+    refusal: &Refusal,
+) {
+    cx.reason = Some(refusal.reason);
+    if refusal.reason == Reason::ClientLeft {
+        cx.client_left = true;
+        cx.status = if down.head_written { cx.status } else { 499 };
+        down.abort();
+        return;
+    }
+    if down.head_written {
+        down.abort();
+        return;
+    }
+    cx.status = refusal.reason.status().as_u16();
+    let keep = keeps_connection(down, timer, request, refusal).await;
+    down.close |= !keep;
+    let body = Bytes::from(refusal.problem(&cx.id));
+    let Ok(head) = head(cx, refusal, body.len()) else { return down.abort() };
+    let bodiless = cx.method == Method::HEAD;
+    if down.write_head(&head, &Changes::default(), bodiless).is_err() {
+        return;
+    }
+    let mut body = (!bodiless).then_some(body);
+    let deadline = Instant::now() + REST;
+    let answered = poll_fn(|poller| {
+        if let Some(body) = body.take()
+            && down.write(poller, body).is_err()
+        {
+            return Poll::Ready(false);
+        }
+        if let Poll::Ready(sent) = down.poll_end(poller, &mut None) {
+            return Poll::Ready(sent.is_ok());
+        }
+        timer.set(deadline);
+        timer.poll(poller).map(|()| false)
+    });
+    if !answered.await {
+        down.close = true;
+    }
+    cx.response_bytes = down.body_bytes;
+    if down.is_http2() && request.is_some_and(Received::streams_body) {
+        down.stop_upload();
+    }
+}
+
+fn head(cx: &Context, refusal: &Refusal, length: usize) -> pingora::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build_no_case(refusal.reason.status(), Some(6))?;
+    head.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
+    head.insert_header(header::CONTENT_LENGTH, length.to_string())?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    head.insert_header(HeaderName::from_static("x-outboard-reason"), refusal.reason.as_str())?;
+    head.insert_header(HeaderName::from_static("x-request-id"), &*cx.id)?;
+    for (name, value) in &refusal.headers {
+        head.insert_header(name.clone(), value.clone())?;
+    }
+    Ok(head)
+}
+
+/// Whether the rest of the body is small and comes soon, so that the next request can follow on the same connection.
+/// A client that waits to be told to send its body, and one that broke the protocol, is not waited for.
+async fn keeps_connection(
+    down: &mut Downstream<'_>,
+    timer: &mut Timer,
+    request: Option<&Received>,
+    refusal: &Refusal,
+) -> bool {
+    if down.is_http2() {
+        return true;
+    }
+    let Some(request) = request else { return false };
+    if matches!(refusal.reason, Reason::BadRequest | Reason::RequestTimeout | Reason::Internal) {
+        return false;
+    }
+    let rest = match request.framing {
+        Framing::None => return true,
+        Framing::Length(n) if n <= WHOLE && !request.expects => n,
+        Framing::Length(_) | Framing::Chunked => return false,
+    };
+    let deadline = Instant::now() + REST;
+    let mut read = 0;
+    poll_fn(|poller| {
+        loop {
+            match upload::poll_read(down.session(), poller) {
+                Poll::Ready(Ok(Some(part))) if read <= rest => read += part.len() as u64,
+                Poll::Ready(Ok(None)) => return Poll::Ready(true),
+                Poll::Ready(_) => return Poll::Ready(false),
+                Poll::Pending => break,
+            }
+        }
+        timer.set(deadline);
+        timer.poll(poller).map(|()| false)
+    })
+    .await
+}

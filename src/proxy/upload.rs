@@ -1,0 +1,125 @@
+//! Reads the client's body: whole where it is small and its length is known, in parts otherwise.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as Poller, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use pingora::ErrorType;
+use pingora::protocols::http::ServerSession;
+use prometheus::IntGauge;
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::downstream::Downstream;
+use crate::refusal::{Reason, Refusal};
+use crate::timer::Timer;
+use crate::units::Size;
+
+/// A body of known length up to this is read before a connection is taken.
+pub(super) const WHOLE: u64 = 64 << 10;
+
+/// Memory that bodies hold, of all requests together.
+#[derive(Clone)]
+pub struct Buffered {
+    bytes: Arc<AtomicUsize>,
+    gauge: IntGauge,
+}
+
+/// Memory that one body holds.
+pub(super) struct Held {
+    of: Buffered,
+    bytes: usize,
+}
+
+impl Buffered {
+    /// Nothing is held; `gauge` shows it.
+    pub fn new(gauge: IntGauge) -> Self {
+        Buffered { bytes: Arc::default(), gauge }
+    }
+
+    /// Takes memory for a body.
+    ///
+    /// # Errors
+    /// Where all bodies together would hold more than `most` bytes.
+    pub(super) fn hold(&self, bytes: usize, most: usize) -> Result<Held, Refusal> {
+        let add = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= most);
+        let added = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add);
+        added.map_err(|_| Refusal::new(Reason::Overloaded, "too much is buffered"))?;
+        self.gauge.add(bytes as i64);
+        Ok(Held { of: self.clone(), bytes })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.of.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.of.gauge.sub(self.bytes as i64);
+    }
+}
+
+/// Reads a part of the body; none at its end. A read that was given up goes on where it stopped.
+pub(super) fn poll_read(session: &mut ServerSession, cx: &mut Poller<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
+    let mut read = pin!(session.read_request_body());
+    read.as_mut().poll(cx).map_err(|e| refusal(&e))
+}
+
+fn refusal(e: &pingora::Error) -> Refusal {
+    match e.etype() {
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => Reason::ClientLeft.into(),
+        _ => Refusal::new(Reason::BadRequest, "the body is malformed"),
+    }
+}
+
+pub(super) fn too_large(most: u64) -> Refusal {
+    Refusal::new(Reason::BodyTooLarge, format!("at most {}", Size::from_bytes(most)))
+}
+
+/// Reads a whole body of `length` bytes.
+pub(super) async fn read_whole(
+    cx: &mut Context,
+    down: &mut Downstream<'_>,
+    timer: &mut Timer,
+    length: u64,
+) -> Result<Bytes, Refusal> {
+    let silence = cx.state.limits.body_read_timeout;
+    let mut first = Bytes::new();
+    let mut body = BytesMut::new();
+    let mut moved = Instant::now();
+    let mut read = 0u64;
+    loop {
+        let part = poll_fn(|poller| {
+            if let Poll::Ready(part) = poll_read(down.session(), poller) {
+                return Poll::Ready(part);
+            }
+            timer.set((moved + silence).min(cx.deadline));
+            timer.poll(poller).map(|()| Err(Refusal::new(Reason::RequestTimeout, "the body did not arrive in time")))
+        });
+        let Some(part) = part.await? else { break };
+        moved = Instant::now();
+        read += part.len() as u64;
+        // Most bodies come in one part, which is then not copied.
+        match (first.is_empty(), body.is_empty()) {
+            (true, true) => first = part,
+            (false, true) => {
+                body.reserve(length as usize);
+                body.extend_from_slice(&first);
+                body.extend_from_slice(&part);
+            }
+            _ => body.extend_from_slice(&part),
+        }
+    }
+    cx.request_bytes = read;
+    if read != length {
+        return Err(Refusal::new(Reason::BadRequest, "the body is not as long as it said"));
+    }
+    Ok(if body.is_empty() { first } else { body.freeze() })
+}
+
+/// Tells a client that waits for it to send its body.
+pub(super) fn go_on(down: &mut Downstream<'_>) {
+    down.inform(StatusCode::CONTINUE, None);
+}
