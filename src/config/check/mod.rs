@@ -78,6 +78,11 @@ impl<'c> Check<'c> {
         self.lost.iter().any(|l| touches(l, path) || there.as_ref().is_some_and(|there| touches(l, there)))
     }
 
+    /// Whether a whole item of a section could not be read: then a name that is not known may be its.
+    fn lacks_items(&self, section: &Path) -> bool {
+        self.lost.iter().any(|lost| lost.holds(section) || (section.holds(lost) && lost.0.len() == 2))
+    }
+
     fn mark(&self, path: &Path) -> Mark {
         self.tree.towards(path).0.mark
     }

@@ -45,11 +45,10 @@ fn references(check: &mut Check<'_>, route: &Route, path: &Path) {
     let known: Vec<&str> = config.upstreams.keys().map(String::as_str).collect();
     let place = path.key("upstream");
     match route.upstream.as_deref() {
-        _ if check.is_lost(&Path::of("upstreams")) && !known.contains(&route.upstream.as_deref().unwrap_or_default()) => {}
         None if known.len() > 1 => {
             check.error(&place, format!("required where there are several upstreams: {}", known.join(", ")));
         }
-        Some(name) if !known.contains(&name) => check.unknown(&place, "upstream", name, &known),
+        Some(name) if !known.contains(&name) && !check.lacks_items(&Path::of("upstreams")) => check.unknown(&place, "upstream", name, &known),
         _ => {}
     }
     let known: Vec<&str> = config.listeners.iter().map(|l| l.name.as_str()).collect();
@@ -59,7 +58,7 @@ fn references(check: &mut Check<'_>, route: &Route, path: &Path) {
             let message = format!("required where there are several listeners: {}, or any on purpose", known.join(", "));
             check.error(&place, message);
         }
-        Some(name) if name != "any" && !known.contains(&name) && !check.is_lost(&Path::of("listeners")) => {
+        Some(name) if name != "any" && !known.contains(&name) && !check.lacks_items(&Path::of("listeners")) => {
             check.unknown(&place, "listener", name, &known);
         }
         _ => {}

@@ -19,12 +19,18 @@ pub(crate) struct De<'de>(pub(crate) &'de Node);
 
 /// Reads a value from the root of a tree.
 pub(crate) fn read<'de, T: serde::Deserialize<'de>>(root: &'de Node) -> Result<T, Fault> {
-    T::deserialize(De(root)).map_err(|fault| fault.at(root.mark))
+    T::deserialize(De(root)).map_err(|fault| De(root).placed(fault))
 }
 
 impl<'de> De<'de> {
     fn wrong(self, expected: &str) -> Fault {
         Fault::invalid(expected, self.0.found()).at(self.0.mark)
+    }
+
+    /// A fault that came out of this node: if nothing inside knows its place, it is here, and what was found is told as
+    /// it is written, not as serde was handed it.
+    fn placed(self, fault: Fault) -> Fault {
+        if fault.mark.is_some() { fault } else { fault.showing(|| self.0.found()).at(self.0.mark) }
     }
 
     fn scalar<V: Visitor<'de>>(self, scalar: &'de Scalar, visitor: V) -> Result<V::Value, Fault> {
@@ -36,7 +42,6 @@ impl<'de> De<'de> {
             Resolved::Float(n) => visitor.visit_f64(n),
             Resolved::Text(text) => visitor.visit_borrowed_str(text),
         }
-        .map_err(|fault: Fault| fault.showing(|| self.0.found()))
     }
 
     fn map<V: Visitor<'de>>(self, entries: &'de [Entry], known: Keys, visitor: V) -> Result<V::Value, Fault> {
@@ -78,7 +83,7 @@ impl<'de> Deserializer<'de> for De<'de> {
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.0.value {
             Value::Scalar(scalar) if scalar.resolve() != Resolved::Null => {
-                visitor.visit_borrowed_str(&scalar.text).map_err(|fault: Fault| fault.showing(|| self.0.found()))
+                visitor.visit_borrowed_str(&scalar.text)
             }
             _ => Err(self.wrong("text")),
         }
@@ -134,7 +139,7 @@ impl<'de> Deserializer<'de> for De<'de> {
             Value::Scalar(scalar) if !self.0.is_null() => {
                 let text = if self.0.is_off() && variants.contains(&"off") { "off" } else { &scalar.text };
                 let text: StrDeserializer<'_, Fault> = text.into_deserializer();
-                visitor.visit_enum(text).map_err(|fault: Fault| fault.showing(|| self.0.found()))
+                visitor.visit_enum(text)
             }
             _ => Err(self.wrong(&super::error::one_of(variants))),
         }
@@ -161,7 +166,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         match self.rest.find(|(_, item)| !item.hole) {
             Some((index, item)) => {
-                seed.deserialize(De(item)).map(Some).map_err(|f| f.at(item.mark).under(Step::Index(index)))
+                seed.deserialize(De(item)).map(Some).map_err(|f| De(item).placed(f).under(Step::Index(index)))
             }
             None => Ok(None),
         }
@@ -189,7 +194,8 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         let Some(entry) = self.value.take() else {
             return Err(Fault::invalid("a value", "nothing".to_owned()));
         };
-        seed.deserialize(De(&entry.value)).map_err(|f| f.at(entry.value.mark).under(Step::Key(entry.key.clone())))
+        let value = De(&entry.value);
+        seed.deserialize(value).map_err(|f| value.placed(f).under(Step::Key(entry.key.clone())))
     }
 }
 
