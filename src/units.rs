@@ -266,10 +266,10 @@ impl fmt::Display for Duration {
         let us = self.0.as_micros();
         match us {
             0 => write!(f, "0s"),
-            _ if us % 3_600_000_000 == 0 => write!(f, "{}h", us / 3_600_000_000),
-            _ if us % 60_000_000 == 0 => write!(f, "{}m", us / 60_000_000),
-            _ if us % 1_000_000 == 0 => write!(f, "{}s", us / 1_000_000),
-            _ if us % 1000 == 0 => write!(f, "{}ms", us / 1000),
+            _ if us.is_multiple_of(3_600_000_000) => write!(f, "{}h", us / 3_600_000_000),
+            _ if us.is_multiple_of(60_000_000) => write!(f, "{}m", us / 60_000_000),
+            _ if us.is_multiple_of(1_000_000) => write!(f, "{}s", us / 1_000_000),
+            _ if us.is_multiple_of(1000) => write!(f, "{}ms", us / 1000),
             _ => write!(f, "{us}us"),
         }
     }
@@ -279,9 +279,9 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => write!(f, "0"),
-            b if b % (1 << 30) == 0 => write!(f, "{}GiB", b >> 30),
-            b if b % (1 << 20) == 0 => write!(f, "{}MiB", b >> 20),
-            b if b % (1 << 10) == 0 => write!(f, "{}KiB", b >> 10),
+            b if b.is_multiple_of(1 << 30) => write!(f, "{}GiB", b >> 30),
+            b if b.is_multiple_of(1 << 20) => write!(f, "{}MiB", b >> 20),
+            b if b.is_multiple_of(1 << 10) => write!(f, "{}KiB", b >> 10),
             b => write!(f, "{b}"),
         }
     }

@@ -110,7 +110,10 @@ defaults: { headers: { request: { set: { authorization: secret } } } }
         let (done, out, err) = check(GOOD);
         assert!(done.is_ok() && err.is_empty(), "{err}");
         assert!(out.contains("outboard.yaml: ok\n"));
-        assert!(out.contains(&format!("memory at worst: {} bytes =", 100 * 26 * 1024 + 128 * 8192 + (1 << 20))), "{out}");
+        assert!(
+            out.contains(&format!("memory at worst: {} bytes =", 100 * 26 * 1024 + 128 * 8192 + (1 << 20))),
+            "{out}"
+        );
         assert!(out.contains("routes:\n- name: default\n") && out.contains("total: 15s"), "{out}");
         assert!(out.contains("authorization: '***'") && !out.contains("secret"), "{out}");
     }

@@ -118,8 +118,26 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_refused() {
         for text in [
-            "", "app", ":80", "app:", "app:x", "app:65536", "app:+1", "::1:80", "[::1]", "[app]:80", "http://app:80",
-            "a b:80", "app:80/", "1.2.3:80", "1.2.3.400:80", "unix:", "unix:/", "unix:run/app.sock", "-a:80", "a..b:80",
+            "",
+            "app",
+            ":80",
+            "app:",
+            "app:x",
+            "app:65536",
+            "app:+1",
+            "::1:80",
+            "[::1]",
+            "[app]:80",
+            "http://app:80",
+            "a b:80",
+            "app:80/",
+            "1.2.3:80",
+            "1.2.3.400:80",
+            "unix:",
+            "unix:/",
+            "unix:run/app.sock",
+            "-a:80",
+            "a..b:80",
         ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }

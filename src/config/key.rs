@@ -75,7 +75,9 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for text in ["", "header", "header:", "header:a b", "query:", "cookie:a=b", "path:", "path:{a}", "ip", "jwt:sub"] {
+        for text in
+            ["", "header", "header:", "header:a b", "query:", "cookie:a=b", "path:", "path:{a}", "ip", "jwt:sub"]
+        {
             assert!(text.parse::<KeySource>().is_err(), "{text}");
         }
     }

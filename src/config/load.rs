@@ -35,7 +35,12 @@ pub fn load(text: &str, file: &str, env: &Lookup<'_>) -> Result<Config, Errors> 
 pub fn load_file(path: &FilePath) -> Result<Loaded, Errors> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|e| {
-        Errors(vec![Error::new(&file, Mark::default(), &Path::default(), format!("cannot be read: {e}").to_lowercase())])
+        Errors(vec![Error::new(
+            &file,
+            Mark::default(),
+            &Path::default(),
+            format!("cannot be read: {e}").to_lowercase(),
+        )])
     })?;
     load_with_warnings(&text, &file, &|name| std::env::var(name).ok())
 }
@@ -165,6 +170,3 @@ impl Reader<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

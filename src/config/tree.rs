@@ -276,7 +276,7 @@ impl<'t> Builder<'t> {
             _ if line.contains(['{', '[', '*']) => "; quote values that hold { } [ ] or *",
             _ => "",
         };
-        self.flaw(at, format!("no valid YAML: {}{hint}", error.info().to_lowercase()))
+        self.flaw(at, format!("not valid YAML: {}{hint}", error.info().to_lowercase()))
     }
 
     fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, Flaw> {
@@ -309,7 +309,11 @@ impl<'t> Builder<'t> {
     /// Whether a tag says that this is text; other tags, and anchors, are flaws.
     fn is_text(&mut self, at: Mark, anchor: usize, tag: Option<&Tag>) -> bool {
         if anchor != 0 {
-            self.note(at, "anchors and aliases are not read: use `defaults`; a value that begins with &: quote it", false);
+            self.note(
+                at,
+                "anchors and aliases are not read: use `defaults`; a value that begins with &: quote it",
+                false,
+            );
         }
         match tag {
             None => false,

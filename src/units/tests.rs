@@ -3,8 +3,7 @@ use proptest::prelude::*;
 
 #[test]
 fn durations_are_read_and_written_alike() {
-    for (text, ms) in [("250ms", 250), ("5s", 5000), ("1m", 60_000), ("24h", 86_400_000), ("1.5s", 1500), ("0s", 0)]
-    {
+    for (text, ms) in [("250ms", 250), ("5s", 5000), ("1m", 60_000), ("24h", 86_400_000), ("1.5s", 1500), ("0s", 0)] {
         let d: Duration = text.parse().unwrap();
         assert_eq!(d.get().as_millis(), ms, "{text}");
     }

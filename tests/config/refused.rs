@@ -98,15 +98,23 @@ const MALFORMED: &[(&str, &str, bool)] = &[
     ("drain: off", "1:8: drain: expected a section, found off", true),
     ("drain: { allow_cut: on }", "1:21: drain.allow_cut: expected true or false, found on; write true", true),
     ("drain: { allow_cut: off }", "1:21: drain.allow_cut: expected true or false, found off; write false", true),
+    ("drain: { delay: 5 }", "1:17: drain.delay: expected a duration such as 250ms, 5s, 1m or 24h, found 5", true),
     (
-        "drain: { delay: 5 }",
-        "1:17: drain.delay: expected a duration such as 250ms, 5s, 1m or 24h, found 5",
+        "runtime: { threads: \"4\" }",
+        "1:21: runtime.threads: expected auto or a whole number up to 65535, found \"4\"",
         true,
     ),
-    ("runtime: { threads: \"4\" }", "1:21: runtime.threads: expected auto or a whole number up to 65535, found \"4\"", true),
-    ("runtime: { threads: 1.5 }", "1:21: runtime.threads: expected auto or a whole number up to 65535, found 1.5", true),
+    (
+        "runtime: { threads: 1.5 }",
+        "1:21: runtime.threads: expected auto or a whole number up to 65535, found 1.5",
+        true,
+    ),
     ("runtime: { threads: 0 }", "1:21: runtime.threads: expected auto or a number from 1 to 256, found 0", true),
-    ("runtime: { threads: true }", "1:21: runtime.threads: expected auto or a whole number up to 65535, found true", true),
+    (
+        "runtime: { threads: true }",
+        "1:21: runtime.threads: expected auto or a whole number up to 65535, found true",
+        true,
+    ),
     (
         "limits: { keepalive_requests: -1 }",
         "1:31: limits.keepalive_requests: expected a whole number up to 4294967295, found -1",
@@ -122,12 +130,8 @@ const MALFORMED: &[(&str, &str, bool)] = &[
     ("credentials: authorization", "1:14: credentials: expected a list, found authorization", true),
     ("credentials: [[a]]", "1:15: credentials[0]: expected text, found a list", true),
     ("admin: { probes: { a: b } }", "1:18: admin.probes: expected text, found a section", true),
-    ("stores: { memory: 1MiB }", "1:1: stores: unknown key; did you mean routes?", true),
-    (
-        "listeners: [{ name: in }]",
-        "1:13: listeners[0].address: required, but missing",
-        true,
-    ),
+    ("stores: { memory: 1MiB }", "1:1: stores: unknown key; known here: runtime, admin, ", true),
+    ("listeners: [{ name: in }]", "1:13: listeners[0].address: required, but missing", true),
     ("listeners: []", "1:12: listeners: expected at least one listener", true),
     (
         "listeners: [{ name: in, address: \"a:1\", tls: on }]",
@@ -156,19 +160,18 @@ const MALFORMED: &[(&str, &str, bool)] = &[
         "1:54: routes[0].headers.request.set.x-a: expected text, found nothing",
         true,
     ),
-    ("a: 1\na: 2\n", "", false),
     ("drain: &d { delay: 1s }", "1:8: drain: anchors and aliases are not read", false),
     ("drain: { <<: { delay: 1s } }", "1:10: drain.<<: merge keys are not read: use `defaults`", false),
     ("drain: !x { delay: 1s }", "1:8: drain: tags are not read", false),
-    ("routes:\n  - name: a\n    match: { host: *.example.com }", "3:20: no valid YAML:", false),
-    ("routes:\n  - name: a\n    match: { path: /v1/{id} }", "no valid YAML:", false),
-    ("drain:\n\tdelay: 1s", "no valid YAML:", false),
+    ("routes:\n  - name: a\n    match: { host: *.example.com }", "3:20: not valid YAML:", false),
+    ("routes:\n  - name: a\n    match: { path: /v1/{id} }", "not valid YAML:", false),
+    ("drain:\n\tdelay: 1s", "not valid YAML:", false),
     ("---\na: 1\n---\nb: 1", "expected one document, found a second", false),
 ];
 
 #[test]
 fn each_malformed_file_has_its_one_error() {
-    for (section, expected, schema) in MALFORMED.iter().filter(|(_, expected, _)| !expected.is_empty()) {
+    for (section, expected, schema) in MALFORMED {
         let text = with(section);
         let found = errors(&text);
         assert!(found.len() == 1 && found[0].contains(expected), "{section}\n{found:#?}\nexpected {expected}");
@@ -180,9 +183,14 @@ fn each_malformed_file_has_its_one_error() {
 
 #[test]
 fn an_alias_says_quote_it() {
-    for text in ["match: { host: *.example.com }", "match:\n      host: *.example.com", "match: { headers: { x-a: * } }"] {
+    for text in
+        ["match: { host: *.example.com }", "match:\n      host: *.example.com", "match: { headers: { x-a: * } }"]
+    {
         let found = errors(&with(&format!("routes:\n  - name: a\n    {text}")));
-        assert!(found.len() == 1 && found[0].contains("*: quote it") || found[0].contains("is an alias: quote it"), "{found:?}");
+        assert!(
+            found.len() == 1 && found[0].contains("*: quote it") || found[0].contains("is an alias: quote it"),
+            "{found:?}"
+        );
     }
 }
 
@@ -215,6 +223,8 @@ fn what_is_found_is_cut() {
 
 #[test]
 fn a_wrong_value_in_defaults_is_told_once_and_there() {
-    let found = errors(&with("defaults:\n  timeouts: { connect: 0s }\nroutes: [{ name: a, match: { path: /a } }, { name: b }]"));
+    let found = errors(&with(
+        "defaults:\n  timeouts: { connect: 0s }\nroutes: [{ name: a, match: { path: /a } }, { name: b }]",
+    ));
     assert_eq!(found, ["2:24: defaults.timeouts.connect: expected more than zero, found 0s"]);
 }

@@ -20,17 +20,26 @@ fn one(text: &str, expected: &str) {
 #[test]
 fn listeners() {
     for (listeners, expected) in [
-        ("{ name: in, address: nowhere }", "1:34: listeners[0].address: expected host:port, [ipv6]:port or unix:/path, found nowhere"),
+        (
+            "{ name: in, address: nowhere }",
+            "1:34: listeners[0].address: expected host:port, [ipv6]:port or unix:/path, found nowhere",
+        ),
         ("{ name: any, address: \"a:80\" }", "listeners[0].name: any means every listener"),
         ("{ name: \"a b\", address: \"a:80\" }", "listeners[0].name: expected a name of at most 64 letters"),
         ("{ name: in, address: \"0.0.0.0:9901\" }", "is taken by admin.address"),
-        ("{ name: in, address: \"a:80\", protocols: [h2] }", "protocols[0]: expected http1 or h2c, as the listener has no tls, found h2"),
+        (
+            "{ name: in, address: \"a:80\", protocols: [h2] }",
+            "protocols[0]: expected http1 or h2c, as the listener has no tls, found h2",
+        ),
         (
             "{ name: in, address: \"a:80\", protocols: [h2c], tls: { cert_file: a, key_file: b } }",
             "protocols[0]: expected http1 or h2, as the listener has tls, found h2c",
         ),
         ("{ name: in, address: \"a:80\", protocols: [h2c, h2c] }", "the same protocol twice"),
-        ("{ name: in, address: \"a:80\", strip_from_untrusted: [\"a b\"] }", "expected the name of a header, found \"a b\""),
+        (
+            "{ name: in, address: \"a:80\", strip_from_untrusted: [\"a b\"] }",
+            "expected the name of a header, found \"a b\"",
+        ),
         ("{ name: in, address: \"a:80\", proxy_protocol: required }", "every connection is closed"),
     ] {
         one(&file(listeners, APP, ""), expected);
@@ -53,7 +62,10 @@ fn upstreams() {
         ("endpoints: [app]", "endpoints[0]: expected host:port, [ipv6]:port or unix:/path, found app"),
         ("endpoints: [\"app:0\"]", "expected a port from 1 to 65535"),
         ("endpoints: [\"app:1\", \"app:1\"]", "endpoints[1]: the same endpoint twice"),
-        ("endpoints: [\"app:1\"], protocol: h2", "protocol: expected http1 or h2c, as the upstream has no tls, found h2"),
+        (
+            "endpoints: [\"app:1\"], protocol: h2",
+            "protocol: expected http1 or h2c, as the upstream has no tls, found h2",
+        ),
         ("endpoints: [\"app:1\"], protocol: auto", "as the upstream has no tls, found auto"),
         ("endpoints: [\"app:1\"], protocol: h2c, tls: {}", "as the upstream has tls, found h2c"),
         ("endpoints: [\"unix:/a\"], tls: {}", "tls.server_name: required with a unix socket"),
@@ -62,7 +74,10 @@ fn upstreams() {
         ("endpoints: [\"app:1\"], tls: { cert_file: a }", "tls.key_file: required beside cert_file"),
         ("endpoints: [\"app:1\"], tls: { key_file: a }", "tls.cert_file: required beside key_file"),
         ("endpoints: [\"app:1\"], tls: { server_name: \"a/b\" }", "expected a host name or an IP address"),
-        ("endpoints: [\"app:1\"], load_balance: consistent_hash", "hash_on: required with load_balance: consistent_hash"),
+        (
+            "endpoints: [\"app:1\"], load_balance: consistent_hash",
+            "hash_on: required with load_balance: consistent_hash",
+        ),
         ("endpoints: [\"app:1\"], hash_on: [client_ip]", "hash_on: is only for load_balance: consistent_hash"),
         (
             "endpoints: [\"app:1\"], load_balance: consistent_hash, hash_on: [\"jwt:sub\"]",
@@ -83,7 +98,10 @@ fn routes() {
         ("upstream: ap", "routes[0].upstream: no such upstream: ap; did you mean app?"),
         ("upstream: other", "no such upstream: other; known: app"),
         ("match: { listener: inn }", "routes[0].match.listener: no such listener: inn; did you mean in?"),
-        ("match: { host: \"a:80\" }", "match.host: expected a host name without a port, or *.example.com, found \"a:80\""),
+        (
+            "match: { host: \"a:80\" }",
+            "match.host: expected a host name without a port, or *.example.com, found \"a:80\"",
+        ),
         ("match: { path: a }", "match.path: expected a path that starts with /, found a"),
         ("match: { path: \"/{*a}/b\" }", "expected {*rest} at the end only, found \"/{*a}/b\""),
         ("match: { path: \"/{a}/{a}\" }", "expected each parameter once"),
@@ -92,7 +110,10 @@ fn routes() {
         ("match: { methods: [get] }", "methods[0]: expected GET, as methods are written in capitals, found get"),
         ("match: { methods: [\"G T\"] }", "methods[0]: expected a method such as GET"),
         ("match: { methods: [GET, GET] }", "the same method twice"),
-        ("match: { headers: { \"a b\": c } }", "4:36: routes[0].match.headers.a b: expected the name of a header, found a b"),
+        (
+            "match: { headers: { \"a b\": c } }",
+            "4:36: routes[0].match.headers.a b: expected the name of a header, found a b",
+        ),
         ("rewrite: { strip_prefix: a }", "rewrite.strip_prefix: expected a path that starts with /"),
         ("rewrite: { add_prefix: a }", "rewrite.add_prefix: expected a path that starts with /"),
         ("rewrite: { path: /a, strip_prefix: /b }", "rewrite.path: replaces the whole path"),
@@ -107,7 +128,10 @@ fn routes() {
         one(&file(IN, APP, &format!("routes:\n  - {{ name: r, {inside} }}")), expected);
     }
     one(&file(IN, APP, "routes: []"), "routes: expected at least one route");
-    one(&file(IN, APP, "routes:\n  - name: r\n  - { name: r, match: { path: / } }"), "the same name as the route on line 4");
+    one(
+        &file(IN, APP, "routes:\n  - name: r\n  - { name: r, match: { path: / } }"),
+        "the same name as the route on line 4",
+    );
 }
 
 #[test]
@@ -115,7 +139,10 @@ fn what_several_listeners_or_upstreams_require() {
     let both = format!("{APP}, b: {{ endpoints: [\"a:1\"] }}");
     one(&file(IN, &both, ""), "routes: required where there are several listeners or upstreams");
     one(&file(TWO, APP, ""), "routes: required where there are several listeners or upstreams");
-    one(&file(IN, &both, "routes: [{ name: r }]"), "routes[0].upstream: required where there are several upstreams: app, b");
+    one(
+        &file(IN, &both, "routes: [{ name: r }]"),
+        "routes[0].upstream: required where there are several upstreams: app, b",
+    );
     one(
         &file(TWO, APP, "routes: [{ name: r }]"),
         "routes[0].match.listener: required where there are several listeners: in, out, or any on purpose",
@@ -141,7 +168,11 @@ fn two_routes_that_take_the_same() {
         ("query: { a: b }", "query: { a: c }", false),
         ("listener: in", "listener: any", true),
     ] {
-        let text = file(IN, APP, &format!("routes:\n  - {{ name: r, match: {{ {a} }} }}\n  - {{ name: s, match: {{ {b} }} }}"));
+        let text = file(
+            IN,
+            APP,
+            &format!("routes:\n  - {{ name: r, match: {{ {a} }} }}\n  - {{ name: s, match: {{ {b} }} }}"),
+        );
         if same {
             one(&text, "routes[1].match: the same requests as route r (line 4)");
         } else {

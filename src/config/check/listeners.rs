@@ -14,7 +14,8 @@ pub(super) fn check(check: &mut Check<'_>) {
     for (listener, path) in listeners.iter().zip(&places) {
         one(check, listener, path);
         if listeners.len() > 1 && listener.direction.is_none() {
-            let message = "required where there are several listeners: inbound or outbound; a drain closes inbound first";
+            let message =
+                "required where there are several listeners: inbound or outbound; a drain closes inbound first";
             check.error(&path.key("direction"), message);
         }
     }
@@ -73,7 +74,10 @@ fn one(check: &mut Check<'_>, listener: &Listener, path: &Path) {
             ProxyProtocol::Off => {}
             ProxyProtocol::Optional => check.warn(&path, "is believed from trusted_proxies only, and there are none"),
             ProxyProtocol::Required => {
-                check.error(&path, "is believed from trusted_proxies only, and there are none: every connection is closed");
+                check.error(
+                    &path,
+                    "is believed from trusted_proxies only, and there are none: every connection is closed",
+                );
             }
         }
     }

@@ -172,6 +172,3 @@ fn is_name(name: &str) -> bool {
 
 /// What a name must be, for errors.
 const NAME: &str = "a name of at most 64 letters, digits, - _ and .";
-
-#[cfg(test)]
-mod tests;

@@ -39,7 +39,10 @@ fn admin(check: &mut Check<'_>) {
                 let loopback = endpoint.ip().is_some_and(|ip| ip.is_loopback())
                     || matches!(&endpoint, Endpoint::Tcp { host, .. } if host == "localhost");
                 if key == "address" && !loopback {
-                    check.warn(&path, "administration can be reached from other machines; probes are enough for a kubelet");
+                    check.warn(
+                        &path,
+                        "administration can be reached from other machines; probes are enough for a kubelet",
+                    );
                 }
                 known = Some(endpoint);
             }

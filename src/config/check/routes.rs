@@ -48,14 +48,17 @@ fn references(check: &mut Check<'_>, route: &Route, path: &Path) {
         None if known.len() > 1 => {
             check.error(&place, format!("required where there are several upstreams: {}", known.join(", ")));
         }
-        Some(name) if !known.contains(&name) && !check.lacks_items(&Path::of("upstreams")) => check.unknown(&place, "upstream", name, &known),
+        Some(name) if !known.contains(&name) && !check.lacks_items(&Path::of("upstreams")) => {
+            check.unknown(&place, "upstream", name, &known)
+        }
         _ => {}
     }
     let known: Vec<&str> = config.listeners.iter().map(|l| l.name.as_str()).collect();
     let place = path.key("match").key("listener");
     match route.matches.listener.as_deref() {
         None if known.len() > 1 => {
-            let message = format!("required where there are several listeners: {}, or any on purpose", known.join(", "));
+            let message =
+                format!("required where there are several listeners: {}, or any on purpose", known.join(", "));
             check.error(&place, message);
         }
         Some(name) if name != "any" && !known.contains(&name) && !check.lacks_items(&Path::of("listeners")) => {
@@ -93,7 +96,8 @@ fn matches(check: &mut Check<'_>, matches: &Match, path: &Path) {
 
 fn rewritten(check: &mut Check<'_>, rewrite: &Rewrite, path: &Path) {
     let add = Some(&rewrite.add_prefix).filter(|add| !add.is_empty());
-    for (key, text) in [("strip_prefix", rewrite.strip_prefix.as_ref()), ("add_prefix", add), ("path", rewrite.path.as_ref())]
+    for (key, text) in
+        [("strip_prefix", rewrite.strip_prefix.as_ref()), ("add_prefix", add), ("path", rewrite.path.as_ref())]
     {
         let good = |t: &String| t.starts_with('/') && t.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b));
         if text.is_some_and(|t| !good(t)) {

@@ -55,7 +55,8 @@ fn endpoints(check: &mut Check<'_>, upstream: &Upstream, path: &Path) -> Vec<End
 fn tls(check: &mut Check<'_>, upstream: &Upstream, path: &Path, endpoints: &[Endpoint]) {
     let protocol = path.key("protocol");
     let Some(tls) = &upstream.tls else {
-        if matches!(upstream.protocol, UpstreamProtocol::H2 | UpstreamProtocol::Auto) && !check.is_lost(&path.key("tls"))
+        if matches!(upstream.protocol, UpstreamProtocol::H2 | UpstreamProtocol::Auto)
+            && !check.is_lost(&path.key("tls"))
         {
             check.invalid(&protocol, "http1 or h2c, as the upstream has no tls");
         }
@@ -130,6 +131,9 @@ fn parameter(check: &mut Check<'_>, upstream: &str, path: &Path, param: &str) {
         goes && !has(&route.matches.path)
     });
     if let Some(route) = without {
-        check.warn(path, format!("the path of route {} has no {{{param}}}: all its requests go to one endpoint", route.name));
+        check.warn(
+            path,
+            format!("the path of route {} has no {{{param}}}: all its requests go to one endpoint", route.name),
+        );
     }
 }

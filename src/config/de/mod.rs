@@ -82,9 +82,7 @@ impl<'de> Deserializer<'de> for De<'de> {
     /// Numbers are taken as they are written, so that `"1.10"` may lose its quotes.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.0.value {
-            Value::Scalar(scalar) if scalar.resolve() != Resolved::Null => {
-                visitor.visit_borrowed_str(&scalar.text)
-            }
+            Value::Scalar(scalar) if scalar.resolve() != Resolved::Null => visitor.visit_borrowed_str(&scalar.text),
             _ => Err(self.wrong("text")),
         }
     }
@@ -111,12 +109,7 @@ impl<'de> Deserializer<'de> for De<'de> {
         }
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        known: Keys,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, known: Keys, visitor: V) -> Result<V::Value, Fault> {
         match &self.0.value {
             Value::Map(entries) => self.map(entries, known, visitor),
             // An item of a list, or the value of a name; elsewhere nothing is the same as left out.
@@ -125,12 +118,7 @@ impl<'de> Deserializer<'de> for De<'de> {
         }
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        variants: Keys,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, variants: Keys, visitor: V) -> Result<V::Value, Fault> {
         match &self.0.value {
             Value::Map(entries) => {
                 let entries = Entries { rest: entries.iter(), value: None, known: &[] };
