@@ -165,6 +165,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Auto<T> {
                 T::deserialize(de::value::BoolDeserializer::new(b)).map(Auto::Is)
             }
 
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Auto<T>, A::Error> {
+                T::deserialize(de::value::SeqAccessDeserializer::new(list)).map(Auto::Is)
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Auto<T>, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Auto::Is)
+            }
+
             fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Auto<T>, D::Error> {
                 d.deserialize_any(self)
             }

@@ -1,5 +1,8 @@
 //! Configuration files as users write them: what loads, what is refused and with which words.
 
+// The lints know tests by #[test]; what the tests share is a test as well.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::path::{Path, PathBuf};
 
 use outboard::config::{self, Config, Errors, Loaded};
