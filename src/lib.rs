@@ -1,5 +1,6 @@
 //! outboard: a sidecar performance proxy for payment applications that nobody wants to change.
 
+pub mod cli;
 pub mod config;
 pub mod io;
 pub mod lifecycle;

@@ -1,10 +1,11 @@
 //! The section `listeners`: where clients connect.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// One listening address.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq)]
@@ -24,7 +25,8 @@ pub struct Listener {
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
     /// From these networks X-Forwarded-* and Forwarded are believed and appended to; from others they are removed.
-    #[serde(default)]
+    /// A single address is a network of one.
+    #[serde(default, deserialize_with = "networks")]
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
     /// Request headers that only a trusted proxy may send.
@@ -33,6 +35,20 @@ pub struct Listener {
     /// TLS on this listener; the files are watched.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+}
+
+/// Networks, or addresses without a prefix.
+fn networks<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<IpNet>, D::Error> {
+    struct Network(IpNet);
+    impl<'de> Deserialize<'de> for Network {
+        fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(d)?;
+            let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            let expected = "a network such as 10.0.0.0/8, or an address";
+            net.map(Network).map_err(|_| de::Error::invalid_value(de::Unexpected::Str(&text), &expected))
+        }
+    }
+    Vec::<Network>::deserialize(d).map(|networks| networks.into_iter().map(|n| n.0).collect())
 }
 
 /// Whose requests a listener takes.

@@ -3,14 +3,34 @@
 //! Data only. `load` reads a file into [`Config`] with every error of it at once, `check` holds the rules that cross
 //! sections, `env` replaces `${NAME}`. What a request needs is compiled from this in `route`.
 
+pub mod check;
+mod de;
+pub mod endpoint;
+pub mod env;
+pub mod error;
+pub mod key;
 pub mod listener;
+pub mod load;
+mod merge;
+mod path;
+pub mod pattern;
 pub mod process;
+mod resolved;
 pub mod route;
+mod schema;
+mod tree;
 pub mod upstream;
 
+pub use check::check_files;
+pub use endpoint::Endpoint;
+pub use error::{Error, Errors};
+pub use key::KeySource;
 pub use listener::{Direction, Listener, ListenerTls, Protocol, ProxyProtocol};
+pub use load::{Loaded, load, load_file, load_with_warnings};
+pub use pattern::{PathPattern, Segment};
 pub use process::{Access, Admin, Drain, Level, Limits, LogFormat, Logging, Runtime};
 pub use route::{Defaults, HeaderChanges, Headers, Match, Rewrite, Route};
+pub use schema::schema;
 pub use upstream::{HostHeader, Pool, Upstream, UpstreamProtocol, UpstreamTls};
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use crate::units::{Auto, ByteRate, Duration, Ratio, Size};
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
     /// Threads that carry traffic. `auto`: the cgroup's CPU quota rounded up, at most 4 where there is none.
-    #[schemars(range(min = 1, max = 256))]
+    #[schemars(extend("minimum" = 1, "maximum" = 256))]
     pub threads: Auto<u16>,
     /// A Unix socket, mode 0600, on which `run --upgrade` asks the running process for its listening sockets.
     pub upgrade_socket: Option<PathBuf>,
@@ -121,6 +121,7 @@ impl Default for Drain {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Client connections at once. `auto`: a quarter of the cgroup's memory / 32KiB, at most 10000.
+    #[schemars(extend("minimum" = 1))]
     pub max_connections: Auto<u32>,
     /// Bytes of bodies held in memory by all requests; above it 503 overloaded. `auto`: a quarter of the cgroup's memory.
     pub max_buffered: Auto<Size>,

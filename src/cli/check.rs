@@ -1,0 +1,135 @@
+//! `outboard check FILE...`: every error of every file; for a good one its warnings, the memory it can take at worst,
+//! and what each route does once `defaults` are merged into it.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::Failure;
+use crate::config::{Config, Errors, check_files, load_file};
+use crate::units::Auto;
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Configuration files
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Do not look for the certificates, keys and tokens that the files name
+    #[arg(long)]
+    no_files: bool,
+    /// Only errors and warnings
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Of one client connection: the write buffer, the read buffer, and the task with its session.
+const CONNECTION: u64 = (16 + 4 + 6) << 10;
+/// Of one idle connection to an upstream.
+const IDLE: u64 = 8 << 10;
+/// What `max_connections: auto` is at most.
+const AUTO_CONNECTIONS: u32 = 10_000;
+
+/// Checks each file.
+pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failure> {
+    let mut good = true;
+    for path in &args.files {
+        let file = path.display().to_string();
+        let loaded = load_file(path).and_then(|loaded| {
+            let missing = if args.no_files { Errors::default() } else { check_files(&loaded.config, &file) };
+            if missing.0.is_empty() { Ok(loaded) } else { Err(missing) }
+        });
+        match loaded {
+            Err(errors) => {
+                good = false;
+                writeln!(err, "{errors}")?;
+            }
+            Ok(loaded) => {
+                writeln!(out, "{file}: ok")?;
+                for warning in &loaded.warnings {
+                    writeln!(err, "warning: {warning}")?;
+                }
+                if !args.quiet {
+                    write!(out, "{}", memory(&loaded.config))?;
+                    policy(&loaded.config, out)?;
+                }
+            }
+        }
+    }
+    if good { Ok(()) } else { Err(Failure::Config) }
+}
+
+/// The worst case: connections × 26KiB, bodies up to max_buffered, and idle upstream connections × 8KiB.
+fn memory(config: &Config) -> String {
+    let (connections, auto) = match config.limits.max_connections {
+        Auto::Is(n) => (n, ""),
+        Auto::Auto => (AUTO_CONNECTIONS, " (auto, at most)"),
+    };
+    let idle: u64 = config.upstreams.values().map(|u| u64::from(u.pool.max_idle) * u.endpoints.len() as u64).sum();
+    let (buffered, bodies) = match config.limits.max_buffered {
+        Auto::Is(size) => (size.bytes(), format!("{} of bodies", size.bytes())),
+        Auto::Auto => (0, "bodies up to a quarter of the memory the process may use".to_owned()),
+    };
+    let known = u64::from(connections).saturating_mul(CONNECTION).saturating_add(idle.saturating_mul(IDLE));
+    let plus = if buffered == 0 { " and bodies" } else { "" };
+    format!(
+        "memory at worst: {} bytes{plus} = {connections} connections{auto} x {CONNECTION} + {idle} idle upstream \
+         connections x {IDLE} + {bodies}\n",
+        known.saturating_add(buffered),
+    )
+}
+
+/// What each route does, as YAML. Secrets are masked.
+fn policy(config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
+    let yaml = serde_yaml::to_string(&config.masked().routes).map_err(std::io::Error::other)?;
+    writeln!(out, "routes:\n{}", yaml.trim_end())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> (Result<(), Failure>, String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("outboard.yaml");
+        std::fs::write(&file, text).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let done = run(&Args { files: vec![file], no_files: false, quiet: false }, &mut out, &mut err);
+        (done, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    const GOOD: &str = "
+listeners: [{ name: in, address: 127.0.0.1:0 }]
+upstreams: { app: { endpoints: [\"127.0.0.1:3000\"] } }
+limits: { max_connections: 100, max_buffered: 1MiB }
+defaults: { headers: { request: { set: { authorization: secret } } } }
+";
+
+    #[test]
+    fn a_good_file_is_explained() {
+        let (done, out, err) = check(GOOD);
+        assert!(done.is_ok() && err.is_empty(), "{err}");
+        assert!(out.contains("outboard.yaml: ok\n"));
+        assert!(
+            out.contains(&format!("memory at worst: {} bytes =", 100 * 26 * 1024 + 128 * 8192 + (1 << 20))),
+            "{out}"
+        );
+        assert!(out.contains("routes:\n- name: default\n") && out.contains("total: 15s"), "{out}");
+        assert!(out.contains("authorization: '***'") && !out.contains("secret"), "{out}");
+    }
+
+    #[test]
+    fn a_bad_file_fails_with_all_its_errors() {
+        let (done, out, err) = check("listners: []\nupstreams: { app: { endpoint: [] } }\n");
+        assert!(matches!(done, Err(Failure::Config)) && out.is_empty());
+        assert!(err.contains("did you mean listeners?") && err.contains("did you mean endpoints?"), "{err}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let text = GOOD.replace("admin:", "") + "admin: { token_file: /nowhere/token }\n";
+        let (done, _, err) = check(&text);
+        assert!(done.is_err());
+        assert!(err.contains("admin.token_file: /nowhere/token cannot be read: no such file"), "{err}");
+    }
+}

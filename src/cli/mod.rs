@@ -1,0 +1,81 @@
+//! The commands, one file each.
+
+mod check;
+mod schema;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code of a wrong configuration or a wrong use.
+pub const EXIT_CONFIG: u8 = 64;
+/// Exit code of everything else that kept a command from its work.
+pub const EXIT_FAILED: u8 = 1;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "outboard", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check configuration files: every error at once, then what each route does
+    Check(check::Args),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A configuration is wrong; everything about it has been said.
+    #[error("the configuration is wrong")]
+    Config,
+    /// The output could not be written.
+    #[error("could not write")]
+    Output(#[from] io::Error),
+}
+
+/// Runs a command. Whatever went wrong is printed once, with its causes.
+pub fn run(cli: Cli) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let done = match cli.command {
+        Command::Check(args) => check::run(&args, &mut out, &mut io::stderr().lock()),
+        Command::Schema => schema::run(&mut out),
+    };
+    match done.and_then(|()| out.flush().map_err(Failure::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config) => ExitCode::from(EXIT_CONFIG),
+        // `outboard schema | head` is no failure.
+        Err(Failure::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "outboard: {}", chain(&failure));
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}
