@@ -100,7 +100,7 @@ pub enum Error {
     Output(#[from] io::Error),
 }
 
-/// Starts the sample API on a listener. It stops when it is dropped.
+/// Starts the sample API on a listener. `Api::stop` ends it and removes its files.
 pub async fn serve_api(listener: TcpListener, options: &Options) -> Result<Api, Error> {
     Api::serve(listener, options.db_latency, options.seed).await
 }

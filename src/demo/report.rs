@@ -58,7 +58,8 @@ impl Latency {
     }
 
     fn json(self) -> Value {
-        json!({ "count": self.count, "average_us": self.average.round(), "p50_us": self.p50, "p99_us": self.p99 })
+        let us = |v: f64| v.round() as u64;
+        json!({ "count": self.count, "average_us": us(self.average), "p50_us": us(self.p50), "p99_us": us(self.p99) })
     }
 }
 
@@ -163,8 +164,8 @@ impl Comparison {
         let (plan, ms) = (&self.plan, self.db_latency.as_millis());
         writeln!(
             out,
-            "\nBoth sides were sent the same requests (seed {}), {:.1} s each: 92 % reads, {} clients, each with one\n\
-             request at a time. They share the sample application's ten database connections at {ms} ms a query, so\n\
+            "\nBoth sides were sent the same sequence of requests (seed {}) for {:.1} s: 92 % reads, {} clients, each with\n\
+             one request at a time. They share the sample application's ten database connections at {ms} ms a query, so\n\
              the latencies hold the wait for one of them. Clients, application and outboard share this machine's CPUs.",
             plan.seed,
             plan.duration.as_secs_f64(),
@@ -265,7 +266,7 @@ mod tests {
             assert!(text.contains(expected), "{expected:?} in:\n{text}");
         }
         let json = comparison.to_json();
-        assert_eq!(json["proxied"]["reads"]["p50_us"], 80_000.0);
+        assert_eq!(json["proxied"]["reads"]["p50_us"], 80_000);
         assert_eq!(json["direct"]["errors"], 0);
     }
 }

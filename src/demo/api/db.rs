@@ -58,6 +58,12 @@ impl Pool {
         Ok(Lease { pool: self, connection, _permit: permit })
     }
 
+    /// Where its files are.
+    #[cfg(test)]
+    pub(super) fn folder(&self) -> &std::path::Path {
+        &self._folder.0
+    }
+
     /// The rows as they were at the start. Waits for whoever has a connection.
     pub(super) async fn reset(&self) -> Result<(), Error> {
         let _all = self.places.acquire_many(CONNECTIONS as u32).await.map_err(|_| Error::Closed)?;

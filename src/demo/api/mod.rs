@@ -19,7 +19,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use self::answer::{Answer, Problem, respond};
@@ -29,10 +30,11 @@ use super::Error;
 /// The largest request body it reads.
 const MAX_BODY: usize = 64 << 10;
 
-/// The running sample API. It stops when this is dropped.
+/// The running sample API. It stops when this is dropped; `stop` also waits for its end.
 pub struct Api {
     address: SocketAddr,
     state: Arc<State>,
+    leave: Arc<Notify>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -83,8 +85,9 @@ impl Api {
         let address = listener.local_addr().map_err(Error::Listener)?;
         let db = tokio::task::spawn_blocking(move || Pool::open(db_latency, seed)).await??;
         let state = Arc::new(State { db, requests: Default::default() });
-        let serving = tokio::spawn(accept(listener, state.clone()));
-        Ok(Api { address, state, serving })
+        let leave = Arc::new(Notify::new());
+        let serving = tokio::spawn(accept(listener, state.clone(), leave.clone()));
+        Ok(Api { address, state, leave, serving })
     }
 
     /// Where it listens.
@@ -102,6 +105,12 @@ impl Api {
     pub async fn reset(&self) -> Result<(), Error> {
         self.state.db.reset().await
     }
+
+    /// Closes every connection and removes the database. Without it a process that exits leaves the files behind.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.leave.notify_one();
+        Ok((&mut self.serving).await?)
+    }
 }
 
 impl Drop for Api {
@@ -110,28 +119,32 @@ impl Drop for Api {
     }
 }
 
-/// Accepts until the task is aborted, which ends the connections with it.
-async fn accept(listener: TcpListener, state: Arc<State>) {
+/// Accepts until it is told to leave, and then ends the connections.
+async fn accept(listener: TcpListener, state: Arc<State>, leave: Arc<Notify>) {
     let mut connections = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely: others must end first.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = leave.notified() => break,
+            Some(_) = connections.join_next() => continue,
         };
-        let _ = stream.set_nodelay(true);
-        let state = state.clone();
-        connections.spawn(async move {
-            let service = service_fn(move |request| handle(state.clone(), request));
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "sample api connection ended");
-            }
-        });
-        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) => _ = connections.spawn(serve(stream, state.clone())),
+            // Out of file descriptors, most likely: others must end first.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn serve(stream: TcpStream, state: Arc<State>) {
+    let _ = stream.set_nodelay(true);
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service_fn(move |request| handle(state.clone(), request)))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "sample api connection ended");
     }
 }
 

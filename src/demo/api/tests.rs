@@ -135,3 +135,13 @@ async fn ten_queries_run_at_once_and_the_eleventh_waits() {
     }
     assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_stopped_api_leaves_nothing_behind() {
+    let api = api().await;
+    let folder = api.state.db.folder().to_owned();
+    assert_eq!(call(&api, "GET", "/v1/payments/pay_000001", "").await.0, 200);
+    assert!(folder.join("payments.db").exists());
+    api.stop().await.unwrap();
+    assert!(!folder.exists());
+}
