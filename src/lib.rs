@@ -2,12 +2,16 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod io;
 pub mod lifecycle;
 pub mod listen;
 pub mod observe;
 pub mod policy;
+pub mod proxy;
 pub mod refusal;
-pub mod timer;
 pub mod route;
+pub mod timer;
 pub mod units;
+pub mod upstream;

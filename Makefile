@@ -1,0 +1,100 @@
+# Every target works as the first and only command on a machine with make and rustup's cargo: `deps` comes first.
+#   make check   what CI runs first: formatting, lints, documentation, layering, the files of config/
+#   make test    every test
+#   make demo    the sample payment API, with and without outboard before it (DEMO_ARGS="--for 10s")
+#   make bench   the measurements of benches/ (BENCH_ARGS)
+#   make fuzz    each fuzz target for FUZZ_SECONDS
+#   make image   the container image, named IMAGE
+
+SHELL := /bin/sh
+CARGO ?= cargo
+IMAGE ?= outboard:latest
+FUZZ_SECONDS ?= 60
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+TEST_ARGS ?=
+# rustup's cargo is not on the path of every shell.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help check fmt clippy doc layering configs test demo bench fuzz image deps
+
+help:
+	@sed -n '2,/^$$/s/^# *//p' Makefile
+
+check: fmt clippy doc layering configs
+
+fmt: deps
+	$(CARGO) fmt --check
+
+clippy: deps
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc: deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+layering: deps
+	$(CARGO) test --locked --quiet --test layering
+
+configs: deps
+	$(CARGO) build --locked --quiet --bin outboard
+	@for file in config/*.yaml; do \
+		echo "outboard check $$file"; \
+		$(CARGO) run --locked --quiet --bin outboard -- check "$$file" || exit 1; \
+	done
+
+test: deps
+	$(CARGO) test --locked $(TEST_ARGS)
+
+demo: deps
+	$(CARGO) run --locked --release --bin outboard -- demo $(DEMO_ARGS)
+
+bench: deps
+	benches/run.sh $(BENCH_ARGS)
+
+# libFuzzer needs a nightly compiler; the rest of the project does not.
+fuzz: deps
+	@set -e; \
+	if ! rustup toolchain list 2>/dev/null | grep -q '^nightly'; then \
+		echo "fuzz: skipped, there is no nightly toolchain (rustup toolchain install nightly --profile minimal)"; \
+		exit 0; \
+	fi; \
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz; \
+	for target in $$($(CARGO) +nightly fuzz list); do \
+		echo "fuzz: $$target for $(FUZZ_SECONDS) s"; \
+		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=10; \
+	done
+
+image:
+	@set -e; \
+	for engine in docker podman; do \
+		if command -v $$engine >/dev/null 2>&1 && $$engine info >/dev/null 2>&1; then \
+			revision=$$(git rev-parse HEAD 2>/dev/null || echo unknown); \
+			$$engine build --build-arg REVISION=$$revision --tag $(IMAGE) .; \
+			$$engine image inspect --format '{{.Size}}' $(IMAGE) \
+				| awk '{ printf "image: $(IMAGE), %.1f MB\n", $$1 / 1e6 }'; \
+			exit 0; \
+		fi; \
+	done; \
+	echo "image: not built, neither docker nor podman answers here (installed, and its service running?)" >&2; \
+	exit 1
+
+# pingora builds zlib-ng, which takes cmake and a C compiler; other dependencies are C and C++ too.
+deps:
+	@set -e; \
+	command -v $(CARGO) >/dev/null 2>&1 || { \
+		echo "deps: no cargo: install Rust with rustup, see https://rustup.rs" >&2; exit 1; }; \
+	missing=; \
+	command -v cmake >/dev/null 2>&1 || missing="$$missing cmake"; \
+	command -v cc >/dev/null 2>&1 || missing="$$missing gcc libc6-dev"; \
+	command -v c++ >/dev/null 2>&1 || missing="$$missing g++"; \
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null 2>&1; then \
+		echo "deps: missing, and no apt-get to install it with:$$missing" >&2; exit 1; \
+	fi; \
+	if [ "$$(id -u)" = 0 ]; then root=; \
+	elif command -v sudo >/dev/null 2>&1; then root=sudo; \
+	else echo "deps: missing, and neither root nor sudo to install it: apt-get install$$missing" >&2; exit 1; fi; \
+	echo "deps: installing$$missing"; \
+	$$root apt-get update -qq; \
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
