@@ -168,7 +168,8 @@ impl Proxy {
         down: &mut Downstream<'_>,
         timer: &mut Timer,
     ) -> Option<(Box<Origin>, ResponseHead)> {
-        let request = Received::new(down.session().req_header(), down.session().is_body_done());
+        let body_ended = down.session().is_body_done();
+        let request = Received::new(down.session().req_header(), body_ended);
         let result = {
             let mut forward = pin!(self.forward(cx, down, timer, &request));
             std::future::poll_fn(|poller| {

@@ -120,18 +120,21 @@ impl Table {
         for route in &config.routes {
             routes.push(Arc::new(Route::compile(route, config, &upstreams, metrics)?));
         }
-        let rules: Vec<Rule> = config.routes.iter().map(rule).collect();
-        let matcher = Matcher::new(&rules).map_err(|e| CompileError::Routes(e.to_string()))?;
+        let rules: Vec<Rule> = config.routes.iter().map(|r| rule(r, config)).collect();
+        let matcher = Matcher::new(&rules).map_err(|errors| {
+            CompileError::Routes(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
         Ok(Table { matcher, routes, upstreams })
     }
 }
 
 /// What the matcher is given of a route.
-fn rule(route: &config::Route) -> Rule {
+pub fn rule(route: &config::Route, config: &Config) -> Rule {
     let m = &route.matches;
+    let named = m.listener.as_ref().filter(|l| *l != "any");
     Rule {
         name: route.name.clone(),
-        listener: m.listener.clone().filter(|l| l != "any"),
+        listener: named.and_then(|name| config.listeners.iter().position(|l| l.name == *name)),
         host: m.host.clone(),
         path: m.path.clone(),
         methods: m.methods.clone(),
