@@ -1,5 +1,7 @@
 //! The listeners over real sockets, in front of a process that only takes notes.
 
+mod log;
+
 use std::path::Path;
 
 use parking_lot::Mutex;
