@@ -1,5 +1,17 @@
-//! The shell around a client's connection: what is checked on the bytes before anything parses them.
+//! The shell around a client connection: the only place that sees a raw socket.
+//!
+//! ```text
+//! bind → accept → connection limit · PROXY protocol · TLS · protocol → http1: head guard, keep-alive → proxy
+//!                                                                   → http2: streams, GOAWAY         → proxy
+//! ```
 
+pub mod accept;
+pub mod bind;
 pub mod chunked;
+pub mod connection;
 pub mod head;
+pub mod http1;
+pub mod http2;
+pub mod linger;
 pub mod proxy_header;
+pub mod tls;

@@ -274,6 +274,43 @@ fn the_access_line_says_whether_the_application_saw_it() {
     assert!(second.get("upstream_ms").is_none() && second.get("request_headers").is_none());
 }
 
+/// Run by the test below in a process of its own: logging is set up once in a process.
+#[test]
+#[ignore = "run by another test"]
+fn a_process_that_logs() {
+    let metrics = Metrics::new().unwrap();
+    let guard = init(&Logging::default(), redactor(), &metrics).unwrap();
+    assert!(matches!(init(&Logging::default(), redactor(), &metrics), Err(LogError::Twice)));
+    tracing::info!(event = "start", version = "1");
+    tracing::debug!(event = "not-yet");
+    guard.level().set(Level::Debug);
+    tracing::debug!(event = "now", token = "secret");
+    log::warn!(target: "pingora_core", "a dependency\nsaid secret");
+    log::info!(target: "pingora_core", "too much");
+    let caught = std::panic::catch_unwind(|| panic!("card secret"));
+    assert!(caught.is_err());
+    assert_eq!(metrics.process.panics.get(), 1);
+    guard.level().set(Level::Off);
+    tracing::error!(event = "never");
+}
+
+#[test]
+fn a_whole_process_logs_through_one_writer() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "observe::log::tests::a_process_that_logs", "--ignored", "--nocapture"])
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(child.stdout).unwrap();
+    assert!(child.status.success() && !text.contains("secret"), "{text}");
+    let lines: Vec<serde_json::Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let events: Vec<_> = lines.iter().map(|l| l["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["start", "now", "dependency", "panic"], "{text}");
+    assert_eq!(lines[2]["message"], "a dependency\nsaid ***");
+    assert_eq!(lines[3]["message"], "card ***");
+    assert!(lines[3]["location"].as_str().unwrap().contains("tests.rs:"));
+}
+
 #[test]
 fn which_requests_get_a_line() {
     let none = Access { sample: Ratio::percent(0.0), ..Access::default() };

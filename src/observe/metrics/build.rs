@@ -7,9 +7,9 @@ use prometheus::{
 
 type Made<T> = Result<T, prometheus::Error>;
 
-/// Seconds: 1 ms to 60 s. Fine around 10 to 250 ms, where a payment's own work lies, and at the 5, 10, 15 and 30 s where
+/// Seconds: 1 ms to 60 s. Fine around 10 to 250 ms, where a payment's own work lies, and at the 5, 10, 30 and 60 s where
 /// time-outs of applications and gateways usually stand.
-const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0];
+const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 fn opts(name: &str, help: &str) -> Opts {
     Opts::new(format!("outboard_{name}"), help)

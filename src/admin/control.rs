@@ -1,0 +1,33 @@
+//! What the administration can ask of the process, and tell it.
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::config::Level;
+
+/// The process, as the administration sees it.
+#[async_trait::async_trait]
+pub trait Control: Send + Sync + 'static {
+    /// Whether the process works at all; `false` has it restarted.
+    fn live(&self) -> bool;
+    /// Whether it should be sent traffic, and why not.
+    fn ready(&self) -> Result<(), String>;
+    /// Every metric, in the text format of Prometheus.
+    fn metrics(&self) -> String;
+    /// The effective configuration as YAML, secrets masked.
+    fn config(&self) -> String;
+    /// The compiled routes.
+    fn routes(&self) -> Value;
+    /// The requests in flight, oldest first.
+    fn requests(&self) -> Value;
+    /// The upstreams: endpoints and connections.
+    fn upstreams(&self) -> Value;
+    /// Begins the drain, or lets the one that runs end the process as well. Returns at once.
+    fn drain(&self, exit: bool);
+    /// Turns true when the drain is done.
+    fn drained(&self) -> watch::Receiver<bool>;
+    /// Loads the configuration anew: what changed, or every error that keeps the former one in place.
+    async fn reload(&self) -> Result<Value, Vec<String>>;
+    /// Moves the least severe level that is logged.
+    fn set_level(&self, level: Level);
+}

@@ -1,0 +1,271 @@
+//! An HTTP/1 connection: one request after the other. Each head is read and checked here, on the bytes as they came,
+//! before pingora parses it.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::{Buf, BytesMut};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use tokio::io::AsyncRead;
+use tokio::time::{Duration, Instant};
+use tokio_util::io::poll_read_buf;
+
+use super::{head, http2, linger};
+use crate::config::Direction;
+use crate::io::Conn;
+use crate::lifecycle::Phase;
+use crate::proxy::state::Limits;
+use crate::proxy::{Client, Next, Proxy};
+use crate::refusal::{Reason, Refusal};
+use crate::timer::Timer;
+
+/// The first read of a head: nearly all fit.
+const FIRST_READ: usize = 4 << 10;
+
+/// What HTTP/2 by prior knowledge begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How reading a head ended.
+enum Head {
+    /// A head that may be parsed stands at the front of the buffer.
+    Whole,
+    /// The connection began with the preface of HTTP/2.
+    Http2,
+    /// No request came: the client left, or time is up.
+    Closed,
+    /// It is refused; the method as far as it can be told.
+    Refused(Refusal),
+}
+
+/// Serves a connection on which HTTP/2 may be spoken as well.
+pub(super) async fn serve_or_http2(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
+    let mut timer = Timer::default();
+    let mut buf = BytesMut::new();
+    let limits = proxy.state.load().limits;
+    match read_head(&mut conn, &mut buf, &mut timer, &limits, proxy, Wait::first(&limits), true).await {
+        Head::Http2 => {
+            conn.unread(&buf);
+            http2::serve(conn, client, proxy).await;
+        }
+        Head::Closed => {}
+        first => run(Box::new(conn), buf, client, proxy, timer, Some(first)).await,
+    }
+}
+
+/// Serves a connection; `buf` was read from it.
+pub(super) async fn serve(conn: Conn, buf: BytesMut, client: Client, proxy: &Arc<Proxy>) {
+    run(Box::new(conn), buf, client, proxy, Timer::default(), None).await;
+}
+
+async fn run(
+    mut conn: Box<Conn>,
+    mut buf: BytesMut,
+    mut client: Client,
+    proxy: &Arc<Proxy>,
+    mut timer: Timer,
+    mut first: Option<Head>,
+) {
+    let mut phase = proxy.lifecycle.watch();
+    let inbound = client.listener.direction == Direction::Inbound;
+    let mut served = 0u32;
+    loop {
+        let limits = proxy.state.load().limits;
+        let wait = if served == 0 { Wait::first(&limits) } else { Wait::next(&limits) };
+        let read = match first.take() {
+            Some(first) => first,
+            None => {
+                let mut told = pin!(told_to_end(&mut phase, proxy, inbound));
+                let mut reading = pin!(read_head(&mut conn, &mut buf, &mut timer, &limits, proxy, wait, false));
+                poll_fn(|cx| {
+                    if let Poll::Ready(head) = reading.as_mut().poll(cx) {
+                        return Poll::Ready(Some(head));
+                    }
+                    told.as_mut().poll(cx).map(|()| None)
+                })
+                .await
+                .unwrap_or(Head::Closed)
+            }
+        };
+        match read {
+            Head::Whole => {}
+            Head::Closed | Head::Http2 => return,
+            Head::Refused(refusal) => {
+                refuse(&conn, &buf, &client, proxy, &refusal);
+                return linger::close(&conn, &mut timer, limits.header_read_timeout).await;
+            }
+        }
+        served += 1;
+        let leaving = proxy.lifecycle.is_leaving() && (inbound || proxy.lifecycle.phase() >= Phase::Closing);
+        client.last = served >= limits.keepalive_requests || leaving;
+        let mut session = ServerSession::new_http1(conn);
+        if let ServerSession::H1(h1) = &mut session {
+            h1.set_pipelining_enabled(true);
+            h1.set_pipelined_prefix(std::mem::take(&mut buf));
+            h1.set_read_timeout(None);
+        }
+        // The guard is stricter than this parser; should they ever differ, the request goes nowhere.
+        if !matches!(session.read_request().await, Ok(true)) {
+            let ServerSession::H1(h1) = session else { return };
+            let stream = h1.into_inner();
+            let Some(conn) = Conn::of(&stream) else { return };
+            refuse(conn, b"", &client, proxy, &Reason::BadRequest.into());
+            return linger::close(conn, &mut timer, limits.header_read_timeout).await;
+        }
+        match proxy.handle(&client, &mut timer, session).await {
+            Next::Request(stream, rest) => {
+                let Some(same) = own(stream) else { return };
+                (conn, buf) = (same, rest);
+            }
+            Next::Close(stream) => {
+                let Some(conn) = Conn::of(&stream) else { return };
+                let patience = Duration::from_secs(conn.pending() as u64 / limits.min_send_rate + 2);
+                return linger::close(conn, &mut timer, patience).await;
+            }
+            Next::Ended => return,
+        }
+    }
+}
+
+fn own(stream: Stream) -> Option<Box<Conn>> {
+    stream.into_any().downcast().ok()
+}
+
+/// Ready when an idle connection has to end: its listener is closed. Inbound ones end one by one over the last quarter of
+/// the delay, so that their clients do not all come back at once.
+async fn told_to_end(phase: &mut tokio::sync::watch::Receiver<Phase>, proxy: &Proxy, inbound: bool) {
+    if !inbound {
+        let _ = phase.wait_for(|p| *p >= Phase::Closing).await;
+        return;
+    }
+    let _ = phase.wait_for(|p| *p >= Phase::Leaving).await;
+    if let Some(until) = proxy.lifecycle.accept_until() {
+        let left = until.saturating_duration_since(Instant::now());
+        tokio::time::sleep(left.mul_f64(0.75 + 0.25 * fastrand::f64())).await;
+    }
+}
+
+/// How long may pass before the first byte of a head, and what happens then.
+#[derive(Clone, Copy)]
+struct Wait {
+    first_byte: Duration,
+    /// A client that connects and says nothing for this long is told so; one that idles between requests is not.
+    told: bool,
+}
+
+impl Wait {
+    fn first(limits: &Limits) -> Self {
+        Wait { first_byte: limits.header_read_timeout, told: false }
+    }
+
+    fn next(limits: &Limits) -> Self {
+        Wait { first_byte: limits.keepalive_timeout, told: false }
+    }
+}
+
+/// Reads and checks a head. Bounded in bytes and time from its first byte to its last.
+async fn read_head(
+    conn: &mut Conn,
+    buf: &mut BytesMut,
+    timer: &mut Timer,
+    limits: &Limits,
+    proxy: &Proxy,
+    wait: Wait,
+    or_http2: bool,
+) -> Head {
+    let _ = proxy;
+    let mut deadline = Instant::now() + if buf.is_empty() { wait.first_byte } else { limits.header_read_timeout };
+    let mut begun = !buf.is_empty();
+    let mut searched = 0;
+    loop {
+        if or_http2 && !buf.is_empty() && PREFACE.starts_with(&buf[..buf.len().min(PREFACE.len())]) {
+            if buf.len() >= PREFACE.len() {
+                return Head::Http2;
+            }
+        } else {
+            let empty = head::skip_empty_line(buf);
+            if empty > 0 && searched == 0 {
+                buf.advance(empty);
+            }
+            if let Some(end) = head::find_end(buf, searched) {
+                return check(&buf[..end], limits);
+            }
+            // The end may straddle two reads.
+            searched = buf.len().saturating_sub(3);
+            if buf.len() >= limits.max_request_headers {
+                return Head::Refused(too_large(buf));
+            }
+        }
+        if buf.is_empty() {
+            conn.release_buffers();
+        }
+        if buf.capacity() - buf.len() < 512 {
+            buf.reserve(FIRST_READ.max(buf.len()));
+        }
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = poll_read(conn, buf, cx) {
+                return Poll::Ready(Some(read));
+            }
+            timer.set(deadline);
+            timer.poll(cx).map(|()| None)
+        });
+        match read.await {
+            Some(Ok(n)) if n > 0 => {
+                if !begun {
+                    begun = true;
+                    deadline = Instant::now() + limits.header_read_timeout;
+                }
+            }
+            // Half a head is a client that left.
+            Some(_) => return Head::Closed,
+            None if begun || wait.told => {
+                return Head::Refused(Refusal::new(Reason::RequestTimeout, "the head did not arrive in time"));
+            }
+            None => return Head::Closed,
+        }
+    }
+}
+
+fn poll_read(conn: &mut Conn, buf: &mut BytesMut, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<usize>> {
+    let conn: Pin<&mut (dyn AsyncRead + Send)> = Pin::new(conn);
+    poll_read_buf(conn, cx, buf)
+}
+
+fn check(bytes: &[u8], limits: &Limits) -> Head {
+    if bytes.len() > limits.max_request_headers {
+        return Head::Refused(too_large(bytes));
+    }
+    match head::check(bytes, &head::Limits::default()) {
+        Ok(_) => Head::Whole,
+        Err(refusal) => Head::Refused(refusal),
+    }
+}
+
+/// A head that is too large without a line's end is all target.
+fn too_large(buf: &[u8]) -> Refusal {
+    match memchr::memchr(b'\n', buf) {
+        Some(_) => Reason::HeaderTooLarge.into(),
+        None => Reason::UriTooLong.into(),
+    }
+}
+
+/// Answers a head that never became a request, counts it and logs it.
+fn refuse(conn: &Conn, head: &[u8], client: &Client, proxy: &Proxy, refusal: &Refusal) {
+    let (id, body) = proxy.refuse_head(client, head, refusal);
+    conn.send_with(|out| {
+        use std::io::Write;
+        let status = refusal.reason.status();
+        let _ = write!(
+            out,
+            "HTTP/1.1 {} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+             x-outboard-reason: {}\r\nx-request-id: {id}\r\nConnection: close\r\n\r\n",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or(""),
+            body.len(),
+            refusal.reason.as_str(),
+        );
+        out.extend_from_slice(&body);
+    });
+}
