@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_plain_scalar_is_resolved_again_and_a_quoted_one_stays_text() {
-        use super::super::tree::{Resolved, parse};
+        use super::super::{parse::parse, tree::Resolved};
         let (mut root, _) = parse("a: ${N}\nb: \"${N}\"\n# ${MISSING}\n").unwrap();
         assert!(replace(&mut root, &lookup).is_empty());
         let resolved = |key: &str| match &root.get(key).unwrap().value {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_missing_name_is_told_with_its_place() {
-        let (mut root, _) = super::super::tree::parse("a:\n  - x\n  - ${X}\nb: ${Y}\n").unwrap();
+        let (mut root, _) = super::super::parse::parse("a:\n  - x\n  - ${X}\nb: ${Y}\n").unwrap();
         let flaws = replace(&mut root, &lookup);
         let places: Vec<_> = flaws.iter().map(|f| (f.mark.line, f.mark.column, f.path.to_string())).collect();
         assert_eq!(places, [(3, 5, "a[1]".into()), (4, 4, "b".into())]);

@@ -11,8 +11,8 @@ use super::de::{self, Fault, Kind};
 use super::env::{self, Lookup};
 use super::error::{Error, Errors, nearest};
 use super::path::{Mark, Path, Step};
-use super::tree::{self, Flaw, Node, Value};
-use super::{Config, merge};
+use super::tree::{Flaw, Node, Value};
+use super::{Config, merge, parse};
 
 /// Errors that are looked for at most, so that a hostile file cannot keep us busy.
 const MOST: usize = 1000;
@@ -48,7 +48,7 @@ pub fn load_file(path: &FilePath) -> Result<Loaded, Errors> {
 /// Reads a configuration, and says what is allowed but dangerous.
 pub fn load_with_warnings(text: &str, file: &str, env: &Lookup<'_>) -> Result<Loaded, Errors> {
     let mut reader = Reader { file, errors: Vec::new(), lost: Vec::new() };
-    let config = match tree::parse(text) {
+    let config = match parse::parse(text) {
         Ok((root, flaws)) => reader.config(root, &flaws, env),
         Err(flaw) => {
             reader.flaw(&flaw);

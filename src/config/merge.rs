@@ -121,7 +121,7 @@ fn is_removal(item: &Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tree::parse;
+    use crate::config::parse::parse;
 
     /// The tree as one line, holes left out.
     fn flat(node: &Node) -> String {

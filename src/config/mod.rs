@@ -12,6 +12,7 @@ pub mod key;
 pub mod listener;
 pub mod load;
 mod merge;
+mod parse;
 mod path;
 pub mod pattern;
 pub mod process;

@@ -149,7 +149,7 @@ const MALFORMED: &[(&str, &str, bool)] = &[
         true,
     ),
     ("upstreams: { app: {} }", "1:19: upstreams.app.endpoints: required, but missing", true),
-    ("upstreams:\n  app:", "2:7: upstreams.app.endpoints: required, but missing", true),
+    ("upstreams:\n  app:", "2:6: upstreams.app.endpoints: required, but missing", true),
     (
         "upstreams: { app: { endpoints: [\"a:1\"], load_balance: random } }",
         "1:55: upstreams.app.load_balance: expected round_robin, least_request, peak_ewma or consistent_hash, found random",
@@ -157,15 +157,15 @@ const MALFORMED: &[(&str, &str, bool)] = &[
     ),
     (
         "routes: [{ name: a, headers: { request: { set: { x-a: } } } }]",
-        "1:54: routes[0].headers.request.set.x-a: expected text, found nothing",
+        "1:53: routes[0].headers.request.set.x-a: expected text, found nothing",
         true,
     ),
     ("drain: &d { delay: 1s }", "1:8: drain: anchors and aliases are not read", false),
     ("drain: { <<: { delay: 1s } }", "1:10: drain.<<: merge keys are not read: use `defaults`", false),
     ("drain: !x { delay: 1s }", "1:8: drain: tags are not read", false),
-    ("routes:\n  - name: a\n    match: { host: *.example.com }", "3:20: not valid YAML:", false),
-    ("routes:\n  - name: a\n    match: { path: /v1/{id} }", "not valid YAML:", false),
-    ("drain:\n\tdelay: 1s", "not valid YAML:", false),
+    ("routes:\n  - name: a\n    match: { host: *.example.com }", "3:20: routes[0].match.host: not valid YAML:", false),
+    ("routes:\n  - name: a\n    match: { path: /v1/{id} }", ": not valid YAML:", false),
+    ("drain:\n\tdelay: 1s", ": not valid YAML:", false),
     ("---\na: 1\n---\nb: 1", "expected one document, found a second", false),
 ];
 

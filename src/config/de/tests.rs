@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::*;
-use crate::config::tree::parse;
+use crate::config::parse::parse;
 use crate::units::{Auto, Duration};
 
 #[derive(Debug, Deserialize, PartialEq)]

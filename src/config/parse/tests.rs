@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::tree::Resolved;
 
 fn root(text: &str) -> Node {
     let (root, flaws) = parse(text).unwrap();
@@ -81,4 +82,12 @@ fn depth_is_bounded() {
     let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
     assert!(parse(&nested(MAX_DEPTH - 1)).is_ok());
     assert!(parse(&nested(MAX_DEPTH)).unwrap_err().message.contains("64 levels"));
+}
+
+#[test]
+fn a_comment_without_a_space_in_front_is_forgiven() {
+    let root = root("a: [x]# é\nb: { c: 'd' }# [\ne: f#g\n");
+    assert_eq!(scalar(root.get("e").unwrap()).text, "f#g");
+    assert_eq!(root.get("b").unwrap().get("c").unwrap().mark, Mark { line: 2, column: 9 });
+    assert!(parse(&"- [a]#\n".repeat(200)).is_err());
 }
