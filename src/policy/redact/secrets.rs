@@ -108,7 +108,8 @@ fn secret_behind(names: &Names, line: &[u8], from: usize, delimiter: usize) -> O
     let colon = line[delimiter] == b':' || matches!(line[delimiter..], [b'%', _, b'a' | b'A', ..]);
     let behind = delimiter + length;
     let start = behind + line[behind..].iter().take_while(|b| **b == b' ').count();
-    if let Some(value) = quoted_value(line, start) {
+    // Behind `Name: ` a quote is part of the value, which goes on behind its pair.
+    if let Some(value) = quoted_value(line, start).filter(|_| quoted || !colon) {
         return (kind.header || !colon).then_some(value);
     }
     if kind.header {
