@@ -17,7 +17,7 @@ const LONGEST: usize = 19;
 
 /// Masks every card number in `line`.
 pub(super) fn mask(line: &mut [u8]) {
-    if !suspicious(line, true) && !suspicious(line, false) {
+    if !suspicious(line) {
         return;
     }
     // What is left of one number may be part of another, so once is not enough. Each round masks a digit or is the last.
@@ -34,21 +34,26 @@ pub(super) fn mask(line: &mut [u8]) {
     }
 }
 
-/// Whether some row of groups is long enough to be looked at. The only step that an ordinary line goes through.
-fn suspicious(line: &[u8], escapes: bool) -> bool {
-    let mut at = 0;
-    while let Some(start) = next_digit(line, at, escapes) {
-        let (mut digits, mut end) = (0, start);
-        row(line, start, escapes, |from, to| {
-            digits += to - from;
-            end = to;
-        });
-        if digits >= SHORTEST {
-            return true;
+/// Whether there may be a row of groups that is long enough. The only step that an ordinary line goes through, so it does
+/// not look at every byte: a row of twelve digits is at least twelve bytes long, and one of them is probed.
+fn suspicious(line: &[u8]) -> bool {
+    let mut at = SHORTEST - 1;
+    while let Some(byte) = line.get(at) {
+        if in_row(byte) {
+            let start = line[..at].iter().rposition(|b| !in_row(b)).map_or(0, |i| i + 1);
+            at += line[at..].iter().position(|b| !in_row(b)).unwrap_or(line.len() - at);
+            if line[start..at].iter().filter(|b| b.is_ascii_digit()).count() >= SHORTEST {
+                return true;
+            }
         }
-        at = end;
+        at += SHORTEST;
     }
     false
+}
+
+/// Every byte that may be in a row of groups, those of `%2D` and `%2B` included.
+fn in_row(byte: &u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'+' | b'%' | b'd' | b'D' | b'b' | b'B')
 }
 
 /// Adds the positions that have to be masked.

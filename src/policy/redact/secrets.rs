@@ -15,6 +15,8 @@ pub(super) struct Names {
     names: Vec<(Vec<u8>, Kind)>,
     /// A bit for each length there is, so that nearly every other name is told apart by its length.
     lengths: u64,
+    /// A bit for the last two bytes of each, so that most names need not be looked for at all.
+    tails: u64,
 }
 
 /// What a name is of.
@@ -43,7 +45,13 @@ impl Names {
             }
         }
         let lengths = names.iter().fold(0, |bits, (name, _)| bits | 1 << name.len());
-        Names { names, lengths }
+        let tails = names.iter().fold(0, |bits, (name, _)| bits | tail_bit(name));
+        Names { names, lengths, tails }
+    }
+
+    /// Whether a name that ends so may be listed. One with an escape in its last two characters has to be looked at.
+    fn may_end(&self, text: &[u8]) -> bool {
+        self.tails & tail_bit(text) != 0 || matches!(text, [.., b'%', _, _] | [.., b'%', _, _, _])
     }
 
     /// What this name is of, if it is secret.
@@ -55,6 +63,14 @@ impl Names {
         }
         let same = |known: &[u8]| known.len() == name.len() && known.iter().zip(name).all(|(k, n)| *k == fold(*n));
         self.names.iter().find(|(known, _)| same(known)).map(|(_, kind)| *kind)
+    }
+}
+
+/// The bit of the last two bytes; every bit for less than two.
+fn tail_bit(text: &[u8]) -> u64 {
+    match text {
+        [.., a, b] => 1 << ((u32::from(fold(*a)) * 7 + u32::from(fold(*b))) % 64),
+        _ => u64::MAX,
     }
 }
 
@@ -102,13 +118,14 @@ fn secret_behind(names: &Names, line: &[u8], from: usize, delimiter: usize) -> O
         [b'%', ..] => return None,
         _ => (1, false),
     };
-    let (name, quoted) = name_before(line, from, delimiter);
+    let (name, quoted) = name_before(names, line, from, delimiter)?;
     let mut buffer = [0; MAX_NAME];
     let kind = names.find(decode(name, &mut buffer))?;
     let colon = line[delimiter] == b':' || matches!(line[delimiter..], [b'%', _, b'a' | b'A', ..]);
     let behind = delimiter + length;
     let start = behind + line[behind..].iter().take_while(|b| **b == b' ').count();
-    if let Some(value) = quoted_value(line, start) {
+    // Behind `Name: ` a quote is part of the value, which goes on behind its pair.
+    if let Some(value) = quoted_value(line, start).filter(|_| quoted || !colon) {
         return (kind.header || !colon).then_some(value);
     }
     if kind.header {
@@ -120,13 +137,17 @@ fn secret_behind(names: &Names, line: &[u8], from: usize, delimiter: usize) -> O
     (!colon).then(|| (behind, query_end(line, behind, encoded)))
 }
 
-/// The name that ends at `end`, perhaps in quotes, and whether it was.
-fn name_before(line: &[u8], from: usize, end: usize) -> (&[u8], bool) {
+/// The name that ends at `end`, perhaps in quotes, and whether it was. None: it is none of the listed.
+#[inline]
+fn name_before<'a>(names: &Names, line: &'a [u8], from: usize, end: usize) -> Option<(&'a [u8], bool)> {
     let text = &line[from..end];
     let spaces = text.iter().rev().take_while(|b| **b == b' ').count();
     let text = &text[..text.len() - spaces];
     let quotes = text.iter().rev().take_while(|b| matches!(b, b'"' | b'\'' | b'\\')).count();
     let text = &text[..text.len() - quotes];
+    if !names.may_end(text) {
+        return None;
+    }
     let in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'%');
     let start = text.iter().rposition(|b| !in_name(b)).map_or(0, |i| i + 1);
     // A line break written as \r or \n before the name gives it a letter that is not its own.
@@ -134,7 +155,7 @@ fn name_before(line: &[u8], from: usize, end: usize) -> (&[u8], bool) {
         ([.., b'\\'], [b'r' | b'n' | b't', name @ ..]) => name,
         (_, name) => name,
     };
-    (name, quotes > 0)
+    Some((name, quotes > 0))
 }
 
 /// The name with its escapes undone, from behind the last character that is in no name: `%26card` is `card`.

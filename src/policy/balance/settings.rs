@@ -1,9 +1,9 @@
-//! How an endpoint is chosen among several.
+//! The key `load_balance`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The key `load_balance`.
+/// How an endpoint is chosen among several.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadBalance {
