@@ -9,7 +9,6 @@ use std::task::Poll;
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
-use tokio::io::AsyncRead;
 use tokio::time::{Duration, Instant};
 use tokio_util::io::poll_read_buf;
 
@@ -45,7 +44,7 @@ pub(super) async fn serve_or_http2(mut conn: Conn, client: Client, proxy: &Arc<P
     let mut timer = Timer::default();
     let mut buf = BytesMut::new();
     let limits = proxy.state.load().limits;
-    match read_head(&mut conn, &mut buf, &mut timer, &limits, proxy, Wait::first(&limits), true).await {
+    match read_head(&mut conn, &mut buf, &mut timer, &limits, limits.header_read_timeout, true).await {
         Head::Http2 => {
             conn.unread(&buf);
             http2::serve(conn, client, proxy).await;
@@ -73,12 +72,12 @@ async fn run(
     let mut served = 0u32;
     loop {
         let limits = proxy.state.load().limits;
-        let wait = if served == 0 { Wait::first(&limits) } else { Wait::next(&limits) };
+        let patience = if served == 0 { limits.header_read_timeout } else { limits.keepalive_timeout };
         let read = match first.take() {
             Some(first) => first,
             None => {
                 let mut told = pin!(told_to_end(&mut phase, proxy, inbound));
-                let mut reading = pin!(read_head(&mut conn, &mut buf, &mut timer, &limits, proxy, wait, false));
+                let mut reading = pin!(read_head(&mut conn, &mut buf, &mut timer, &limits, patience, false));
                 poll_fn(|cx| {
                     if let Poll::Ready(head) = reading.as_mut().poll(cx) {
                         return Poll::Ready(Some(head));
@@ -93,7 +92,7 @@ async fn run(
             Head::Whole => {}
             Head::Closed | Head::Http2 => return,
             Head::Refused(refusal) => {
-                refuse(&conn, &buf, &client, proxy, &refusal);
+                refuse(&conn, &client, proxy, &refusal);
                 return linger::close(&conn, &mut timer, limits.header_read_timeout).await;
             }
         }
@@ -111,7 +110,7 @@ async fn run(
             let ServerSession::H1(h1) = session else { return };
             let stream = h1.into_inner();
             let Some(conn) = Conn::of(&stream) else { return };
-            refuse(conn, b"", &client, proxy, &Reason::BadRequest.into());
+            refuse(conn, &client, proxy, &Reason::BadRequest.into());
             return linger::close(conn, &mut timer, limits.header_read_timeout).await;
         }
         match proxy.handle(&client, &mut timer, session).await {
@@ -147,36 +146,17 @@ async fn told_to_end(phase: &mut tokio::sync::watch::Receiver<Phase>, proxy: &Pr
     }
 }
 
-/// How long may pass before the first byte of a head, and what happens then.
-#[derive(Clone, Copy)]
-struct Wait {
-    first_byte: Duration,
-    /// A client that connects and says nothing for this long is told so; one that idles between requests is not.
-    told: bool,
-}
-
-impl Wait {
-    fn first(limits: &Limits) -> Self {
-        Wait { first_byte: limits.header_read_timeout, told: false }
-    }
-
-    fn next(limits: &Limits) -> Self {
-        Wait { first_byte: limits.keepalive_timeout, told: false }
-    }
-}
-
-/// Reads and checks a head. Bounded in bytes and time from its first byte to its last.
+/// Reads and checks a head. Bounded in bytes, and in time from its first byte to its last; `patience` bounds the wait for
+/// the first.
 async fn read_head(
     conn: &mut Conn,
     buf: &mut BytesMut,
     timer: &mut Timer,
     limits: &Limits,
-    proxy: &Proxy,
-    wait: Wait,
+    patience: Duration,
     or_http2: bool,
 ) -> Head {
-    let _ = proxy;
-    let mut deadline = Instant::now() + if buf.is_empty() { wait.first_byte } else { limits.header_read_timeout };
+    let mut deadline = Instant::now() + if buf.is_empty() { patience } else { limits.header_read_timeout };
     let mut begun = !buf.is_empty();
     let mut searched = 0;
     loop {
@@ -220,7 +200,7 @@ async fn read_head(
             }
             // Half a head is a client that left.
             Some(_) => return Head::Closed,
-            None if begun || wait.told => {
+            None if begun => {
                 return Head::Refused(Refusal::new(Reason::RequestTimeout, "the head did not arrive in time"));
             }
             None => return Head::Closed,
@@ -229,8 +209,7 @@ async fn read_head(
 }
 
 fn poll_read(conn: &mut Conn, buf: &mut BytesMut, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<usize>> {
-    let conn: Pin<&mut (dyn AsyncRead + Send)> = Pin::new(conn);
-    poll_read_buf(conn, cx, buf)
+    poll_read_buf(Pin::new(conn), cx, buf)
 }
 
 fn check(bytes: &[u8], limits: &Limits) -> Head {
@@ -252,8 +231,8 @@ fn too_large(buf: &[u8]) -> Refusal {
 }
 
 /// Answers a head that never became a request, counts it and logs it.
-fn refuse(conn: &Conn, head: &[u8], client: &Client, proxy: &Proxy, refusal: &Refusal) {
-    let (id, body) = proxy.refuse_head(client, head, refusal);
+fn refuse(conn: &Conn, client: &Client, proxy: &Proxy, refusal: &Refusal) {
+    let (id, body) = proxy.refuse_head(client, refusal, "HTTP/1.1");
     conn.send_with(|out| {
         use std::io::Write;
         let status = refusal.reason.status();

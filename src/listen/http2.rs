@@ -10,7 +10,7 @@ use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Accept, HttpSession, default_h2_options, handshake};
 use tokio::sync::Notify;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::config::Direction;
 use crate::io::Conn;
@@ -121,7 +121,7 @@ pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
             // It was answered or reset where it was found out.
             Event::Accepted(Ok(Some(H2Accept::Rejected))) => {
                 malformed += 1;
-                proxy.refuse_head(&client, b"", &Reason::BadRequest.into());
+                proxy.refuse_head(&client, &Reason::BadRequest.into(), "HTTP/2");
                 if malformed >= MALFORMED {
                     return;
                 }
@@ -144,10 +144,5 @@ pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
 
 async fn stream(session: HttpSession, client: &Client, proxy: &Proxy) {
     let mut timer = Timer::default();
-    // The same rules as for a head on the wire, for what HTTP/2 cannot have refused.
     proxy.handle(client, &mut timer, ServerSession::new_http2(session)).await;
 }
-
-/// Kept short so that a connection that is idle and told to leave does not hold the process.
-#[allow(dead_code)]
-const LAST_WORD: Duration = Duration::from_secs(1);

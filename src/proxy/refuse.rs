@@ -8,11 +8,14 @@ use http::{HeaderName, Method, header};
 use pingora::http::ResponseHeader;
 use tokio::time::{Duration, Instant};
 
-use super::Received;
 use super::context::Context;
 use super::downstream::Downstream;
 use super::request::Framing;
 use super::upload::{self, WHOLE};
+use super::{Client, Proxy, Received};
+use crate::observe::log::AccessRecord;
+use crate::observe::metrics::MethodLabel;
+use crate::observe::trace::new_request_id;
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Changes;
 use crate::timer::Timer;
@@ -119,4 +122,31 @@ async fn keeps_connection(
         timer.poll(poller).map(|()| false)
     })
     .await
+}
+
+impl Proxy {
+    /// Counts and logs a head that never became a request. Returns the id and the body of its answer.
+    pub fn refuse_head(&self, client: &Client, refusal: &Refusal, protocol: &'static str) -> (String, Vec<u8>) {
+        let id = new_request_id(fastrand::u64(..), fastrand::u64(..));
+        let status = refusal.reason.status();
+        self.unrouted.finish(MethodLabel::Other, status, 0.0);
+        self.unrouted.refused(refusal.reason);
+        let state = self.state.load();
+        if state.access.enabled {
+            self.access_log.record(&AccessRecord {
+                request_id: &id,
+                listener: &client.listener.name,
+                client: client.peer,
+                method: "-",
+                protocol,
+                status: status.as_u16(),
+                reason: Some(refusal.reason),
+                tls: client.listener.tls,
+                config_hash: &state.hash,
+                ..AccessRecord::default()
+            });
+        }
+        let body = refusal.problem(&id);
+        (id, body)
+    }
 }

@@ -134,7 +134,8 @@ pub fn rule(route: &config::Route, config: &Config) -> Rule {
     let named = m.listener.as_ref().filter(|l| *l != "any");
     Rule {
         name: route.name.clone(),
-        listener: named.and_then(|name| config.listeners.iter().position(|l| l.name == *name)),
+        // A name that is no listener matches nothing; it must not match everything.
+        listener: named.map(|name| config.listeners.iter().position(|l| l.name == *name).unwrap_or(usize::MAX)),
         host: m.host.clone(),
         path: m.path.clone(),
         methods: m.methods.clone(),

@@ -17,18 +17,3 @@ pub enum LoadBalance {
     /// The same key goes to the same endpoint.
     ConsistentHash,
 }
-
-/// stub
-pub struct EndpointView { /// stub
-pub usable: bool, /// stub
-pub in_flight: u32 }
-/// stub
-pub struct Balancer;
-impl Balancer {
-    /// stub
-    pub fn new(_: LoadBalance, _: &[&str]) -> Self { Balancer }
-    /// stub
-    pub fn choose(&self, view: &dyn Fn(usize) -> EndpointView, _: u64, _: Option<u64>, _: std::time::Duration) -> Option<usize> { view(0).usable.then_some(0) }
-    /// stub
-    pub fn observe(&self, _: usize, _: std::time::Duration, _: std::time::Duration) {}
-}
