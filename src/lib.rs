@@ -13,6 +13,7 @@ pub mod policy;
 pub mod proxy;
 pub mod refusal;
 pub mod route;
+pub mod server;
 pub mod timer;
 pub mod units;
 pub mod upstream;

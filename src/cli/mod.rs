@@ -1,6 +1,13 @@
 //! The commands, one file each.
 
 mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod drain;
+mod explain;
+mod health;
+mod remote;
+mod run;
 mod schema;
 
 use std::io::{self, Write};
@@ -23,10 +30,21 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the proxy
+    Run(run::Args),
     /// Check configuration files: every error at once, then what each route does
     Check(check::Args),
+    /// Say which route a request takes, which others lost, and why
+    Explain(explain::Args),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// Show what the proxy does to a sample payment application, measured here and now
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
+    /// Exit 0 if the running proxy is ready, for probes where there is no shell
+    Health(health::Args),
+    /// Drain the running proxy, for a preStop hook where there is no shell
+    Drain(drain::Args),
 }
 
 /// Why a command did not do its work.
@@ -35,6 +53,16 @@ pub enum Failure {
     /// A configuration is wrong; everything about it has been said.
     #[error("the configuration is wrong")]
     Config,
+    /// The proxy could not start.
+    #[error(transparent)]
+    Start(#[from] crate::server::StartError),
+    /// The running proxy said no, or there is none.
+    #[error("{0}")]
+    Remote(String),
+    /// The demonstration broke off.
+    #[cfg(feature = "demo")]
+    #[error("demo")]
+    Demo(#[from] crate::demo::Error),
     /// The output could not be written.
     #[error("could not write")]
     Output(#[from] io::Error),
@@ -42,14 +70,25 @@ pub enum Failure {
 
 /// Runs a command. Whatever went wrong is printed once, with its causes.
 pub fn run(cli: Cli) -> ExitCode {
-    let mut out = io::stdout().lock();
+    // Locked by who writes: a running proxy logs to it from a thread of its own.
+    let mut out = io::BufWriter::new(io::stdout());
     let done = match cli.command {
         Command::Check(args) => check::run(&args, &mut out, &mut io::stderr().lock()),
         Command::Schema => schema::run(&mut out),
+        Command::Run(args) => run::run(args),
+        Command::Explain(args) => explain::run(&args, &mut out, &mut io::stderr().lock()),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(args),
+        Command::Health(args) => health::run(&args),
+        Command::Drain(args) => drain::run(&args),
     };
     match done.and_then(|()| out.flush().map_err(Failure::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config) => ExitCode::from(EXIT_CONFIG),
+        Err(Failure::Start(crate::server::StartError::Config(errors))) => {
+            let _ = writeln!(io::stderr(), "{errors}");
+            ExitCode::from(EXIT_CONFIG)
+        }
         // `outboard schema | head` is no failure.
         Err(Failure::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {

@@ -170,11 +170,6 @@ impl Origin {
         Poll::Ready(read.map_err(Broken))
     }
 
-    /// Whether the body has ended, without reading on.
-    pub(super) fn is_done(&mut self) -> bool {
-        self.lease.session.response_done()
-    }
-
     /// Reads the trailers behind the body of an HTTP/2 answer.
     pub(super) fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Broken>> {
         match &mut self.lease.session {

@@ -1,0 +1,94 @@
+//! `outboard demo`: the proxy before a sample payment API, measured side by side.
+
+use std::io::{IsTerminal, Write};
+
+use tokio::net::TcpListener;
+
+use super::Failure;
+use crate::config::load;
+use crate::demo::{Options, Proxy, measure, serve_api};
+use crate::server::{self, Source, StartError};
+use crate::units;
+
+/// What the demonstration runs; part of the binary, so that it needs no file.
+const CONFIG: &str = include_str!("../../config/demo.yaml");
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// End by itself after so long; else it stays up for you to try
+    #[arg(long = "for", value_name = "DURATION")]
+    for_: Option<units::Duration>,
+    /// Of the rows and the requests: the same seed gives the same traffic
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Clients at once
+    #[arg(long, default_value_t = 32)]
+    clients: usize,
+    /// Print JSON and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(demonstrate(args));
+    runtime.shutdown_background();
+    result
+}
+
+async fn demonstrate(args: Args) -> Result<(), Failure> {
+    let options = Options {
+        for_: args.for_.map(units::Duration::get),
+        seed: args.seed,
+        clients: args.clients,
+        json: args.json,
+        live: std::io::stdout().is_terminal() && !args.json,
+        ..Options::default()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let app = listener.local_addr()?;
+    let api = serve_api(listener, &options).await?;
+    let env = |name: &str| match name {
+        "OUTBOARD_DEMO_APP" => Some(app.to_string()),
+        "OUTBOARD_DEMO_LISTEN" | "OUTBOARD_DEMO_ADMIN" => Some("127.0.0.1:0".to_owned()),
+        _ => None,
+    };
+    let config = load(CONFIG, "demo.yaml", &env).map_err(|e| Failure::Start(StartError::Config(e)))?;
+    let running = server::start(Source::Given(Box::new(config)), false).await?;
+    let admin = running.admin_address;
+    let address = running.addresses.first().and_then(|(_, a)| a.parse().ok());
+    let address = address.ok_or_else(|| Failure::Remote("the proxy listens nowhere".to_owned()))?;
+    let ender = running.ender();
+    let metrics = running.metrics();
+    // The proxy drives its control plane on a thread of its own, as it does when it is run.
+    let proxy = std::thread::Builder::new().name("outboard-control".to_owned()).spawn(move || running.block_until_end())?;
+    let shown = || summary(&metrics.render());
+    let proxied = Proxy { address, admin: Some(admin), metrics: &shown };
+    let measured = measure(&api, &proxied, &options, &mut std::io::stdout()).await;
+    if measured.is_ok() && options.for_.is_none() {
+        // A second interrupt ends the proxy at once; the first one reaches it as well.
+        let _ = tokio::signal::ctrl_c().await;
+    }
+    ender.end();
+    let _ = tokio::task::spawn_blocking(move || proxy.join()).await;
+    let stopped = api.stop().await;
+    std::io::stdout().flush()?;
+    measured?;
+    stopped?;
+    Ok(())
+}
+
+/// Of all metrics those that a person looks for first.
+fn summary(text: &str) -> Vec<(String, String)> {
+    let wanted = [
+        "outboard_requests_total",
+        "outboard_refusals_total",
+        "outboard_upstream_connections_opened_total",
+        "outboard_upstream_requests_total",
+        "process_resident_memory_bytes",
+    ];
+    let lines = text.lines().filter(|l| wanted.iter().any(|w| l.starts_with(w)));
+    lines.filter_map(|l| l.rsplit_once(' ')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}

@@ -1,0 +1,99 @@
+//! What the administration sees of the process and may tell it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::run::{Shared, Told};
+use crate::admin::Control;
+use crate::config::Level;
+use crate::lifecycle::Phase;
+use crate::observe::metrics::DrainState;
+
+/// Requests shown by GET /requests.
+const SHOWN: usize = 200;
+
+/// The process, for the administration.
+pub(super) struct Administration(pub(super) Arc<Shared>);
+
+#[async_trait::async_trait]
+impl Control for Administration {
+    fn live(&self) -> bool {
+        true
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.0.proxy.lifecycle.phase() {
+            Phase::Ready => Ok(()),
+            phase => Err(phase.as_str().to_owned()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let state = match self.0.proxy.lifecycle.phase() {
+            Phase::Starting => DrainState::Starting,
+            Phase::Ready => DrainState::Ready,
+            Phase::Leaving => DrainState::Leaving,
+            Phase::Draining | Phase::Closing => DrainState::Draining,
+            Phase::Done => DrainState::Done,
+        };
+        self.0.proxy.metrics.process.set_drain_state(state);
+        if let Some(leaving) = self.0.proxy.lifecycle.leaving_for() {
+            self.0.proxy.metrics.process.set_shutdown_duration(leaving.as_secs_f64());
+        }
+        self.0.proxy.metrics.render()
+    }
+
+    fn config(&self) -> String {
+        serde_yaml::to_string(&self.0.proxy.state.load().config.masked()).unwrap_or_default()
+    }
+
+    fn routes(&self) -> Value {
+        let state = self.0.proxy.state.load();
+        let routes = state.config.routes.iter().map(|r| {
+            json!({
+                "name": r.name,
+                "match": r.matches,
+                "upstream": r.upstream,
+                "in_flight": self.0.proxy.metrics.route(&r.name).in_flight(),
+            })
+        });
+        json!({ "config": state.hash, "routes": routes.collect::<Vec<_>>() })
+    }
+
+    fn requests(&self) -> Value {
+        self.0.proxy.requests.show(SHOWN)
+    }
+
+    fn upstreams(&self) -> Value {
+        let state = self.0.proxy.state.load();
+        let upstreams = state.table.upstreams.values().map(|u| {
+            let endpoints = u.endpoints();
+            let endpoints = endpoints.iter().map(|e| {
+                let (idle, shared) = e.waiting();
+                json!({ "name": e.authority, "address": e.label, "in_flight": e.in_flight(), "idle": idle, "http2": shared })
+            });
+            json!({ "name": u.name, "endpoints": endpoints.collect::<Vec<_>>() })
+        });
+        json!({ "upstreams": upstreams.collect::<Vec<_>>() })
+    }
+
+    fn drain(&self, exit: bool) {
+        let told = if exit { Told::Terminate } else { Told::Drain };
+        // The receiver lives as long as the process.
+        let _ = self.0.told.send(told);
+    }
+
+    fn drained(&self) -> watch::Receiver<bool> {
+        self.0.drained.subscribe()
+    }
+
+    async fn reload(&self) -> Result<Value, Vec<String>> {
+        self.0.reload()
+    }
+
+    fn set_level(&self, level: Level) {
+        self.0.level.set(level);
+    }
+}

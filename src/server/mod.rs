@@ -1,0 +1,12 @@
+//! Assembly: from a configuration to a running process, and to its end.
+//!
+//! Two runtimes. One carries traffic: a single thread, or a pool of them. The other does everything else (administration,
+//! names, reload, signals, the drain), so that a busy proxy can still be asked and told.
+
+mod cgroup;
+mod control;
+mod reload;
+mod run;
+mod upgrade;
+
+pub use run::{Ender, Running, Source, StartError, run, start};
