@@ -23,7 +23,7 @@ fn reference(bytes: &[u8]) -> Option<(u64, usize)> {
             return None;
         }
         let size = u64::from_str_radix(size, 16).ok().filter(|s| *s <= 1 << 40)?;
-        if extension.chars().count() > 256 || extension.chars().any(|c| c != '\t' && (c < ' ' || c > '~')) {
+        if extension.chars().count() > 256 || extension.chars().any(|c| c != '\t' && !(' '..='~').contains(&c)) {
             return None;
         }
         at = next;

@@ -69,7 +69,9 @@ fn collect(line: &[u8], escapes: bool, marks: &mut Vec<usize>) {
         });
         for (i, (first, end)) in groups.iter().enumerate() {
             if end - first > LONGEST {
-                marks.extend(&positions[first + 6..end - 4]);
+                if !is_identifier(line, positions[*first], positions[end - 1] + 1) {
+                    marks.extend(&positions[first + 6..end - 4]);
+                }
                 continue;
             }
             // The Luhn sum grows digit by digit: with the last digit as it is, and with the last digit doubled.
