@@ -1,7 +1,7 @@
 //! outboard: a sidecar performance proxy for payment applications that nobody wants to change.
 
-pub mod cli;
 pub mod admin;
+pub mod cli;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -63,7 +63,8 @@ async fn demonstrate(args: Args) -> Result<(), Failure> {
     let ender = running.ender();
     let metrics = running.metrics();
     // The proxy drives its control plane on a thread of its own, as it does when it is run.
-    let proxy = std::thread::Builder::new().name("outboard-control".to_owned()).spawn(move || running.block_until_end())?;
+    let proxy =
+        std::thread::Builder::new().name("outboard-control".to_owned()).spawn(move || running.block_until_end())?;
     let shown = || summary(&metrics.render());
     let proxied = Proxy { address, admin: Some(admin), metrics: &shown };
     let measured = measure(&api, &proxied, &options, &mut std::io::stdout()).await;

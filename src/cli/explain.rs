@@ -91,7 +91,9 @@ fn listener(config: &Config, named: Option<&str>) -> Result<usize, Failure> {
             Failure::Remote(format!("--listener: expected one of {}, got {name}", names.join(", ")))
         }),
         None if config.listeners.len() == 1 => Ok(0),
-        None => Ok(config.listeners.iter().position(|l| l.direction() == crate::config::Direction::Inbound).unwrap_or(0)),
+        None => {
+            Ok(config.listeners.iter().position(|l| l.direction() == crate::config::Direction::Inbound).unwrap_or(0))
+        }
     }
 }
 

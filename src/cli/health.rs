@@ -23,5 +23,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if answer.status.is_success() {
         return Ok(());
     }
-    Err(Failure::Remote(format!("{path} says {}: {}", answer.status.as_u16(), String::from_utf8_lossy(&answer.body).trim())))
+    Err(Failure::Remote(format!(
+        "{path} says {}: {}",
+        answer.status.as_u16(),
+        String::from_utf8_lossy(&answer.body).trim()
+    )))
 }

@@ -41,7 +41,8 @@ impl Drop for OpenStream {
     }
 }
 
-/// What happens on a connection besides its streams.
+/// What happens on a connection besides its streams. Lives for one turn of the loop: no box is worth its allocation.
+#[allow(clippy::large_enum_variant)]
 enum Event {
     Accepted(pingora::Result<Option<H2Accept>>),
     /// It is told that it ends: GOAWAY.

@@ -7,8 +7,8 @@ use arc_swap::ArcSwap;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ServerConfig, version};
 
-use crate::config::listener::{ListenerTls, TlsVersion};
 use crate::config::Protocol;
+use crate::config::listener::{ListenerTls, TlsVersion};
 use crate::upstream::tls::{TlsError, certificates, private_key, provider, roots};
 
 /// The TLS configuration of a listener, as its files say now.
@@ -91,8 +91,7 @@ fn server_config(settings: &ListenerTls, protocols: &[Protocol]) -> Result<Serve
         }
         None => builder.with_no_client_auth(),
     };
-    let mut config =
-        builder.with_single_cert(certificates(&settings.cert_file)?, private_key(&settings.key_file)?)?;
+    let mut config = builder.with_single_cert(certificates(&settings.cert_file)?, private_key(&settings.key_file)?)?;
     let speaks = |p: Protocol| protocols.contains(&p);
     let names = [(speaks(Protocol::H2), &b"h2"[..]), (speaks(Protocol::Http1), b"http/1.1")];
     config.alpn_protocols = names.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.to_vec()).collect();

@@ -237,7 +237,11 @@ impl<'a> Downstream<'a> {
     }
 
     /// Ready when the answer has ended and, on HTTP/1, every byte of it was handed to the socket.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, trailers: &mut Option<HeaderMap>) -> Poll<Result<(), Gone>> {
+    pub(super) fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        trailers: &mut Option<HeaderMap>,
+    ) -> Poll<Result<(), Gone>> {
         ready!(self.poll_window(cx))?;
         if !self.ended {
             self.ended = true;

@@ -351,7 +351,8 @@ impl<'x, 's> Exchange<'x, 's> {
             return Ok(false);
         }
         // An HTTP/1 client that is still sending has to be read to its end or left: it is left.
-        self.down.close |= matches!(self.upload, Upload::Streaming | Upload::Stopped) || self.proxy.lifecycle.is_leaving();
+        self.down.close |=
+            matches!(self.upload, Upload::Streaming | Upload::Stopped) || self.proxy.lifecycle.is_leaving();
         let written = self.down.write_head(head, &self.route.response_headers, bodiless);
         if written.is_err() {
             self.on_gone()?;
@@ -402,9 +403,13 @@ impl<'x, 's> Exchange<'x, 's> {
         let limits = &self.cx.state.limits;
         let mut next = self.stream_until.unwrap_or(self.cx.deadline);
         match self.upload {
-            Upload::Streaming if self.upload_waits_for_client => next = next.min(self.upload_moved + limits.body_read_timeout),
+            Upload::Streaming if self.upload_waits_for_client => {
+                next = next.min(self.upload_moved + limits.body_read_timeout)
+            }
             Upload::Streaming | Upload::Ending => next = next.min(self.upload_moved + t.idle),
-            Upload::Done | Upload::Stopped if self.stage == Stage::Head => next = next.min(self.upload_moved + t.first_byte),
+            Upload::Done | Upload::Stopped if self.stage == Stage::Head => {
+                next = next.min(self.upload_moved + t.first_byte)
+            }
             Upload::Done | Upload::Stopped => {}
         }
         match self.stage {

@@ -33,7 +33,12 @@ pub(crate) fn is_trusted(trusted: &[IpNet], ip: IpAddr) -> bool {
 }
 
 /// The client: the peer, or behind trusted proxies the right-most address that is not trusted.
-pub(super) fn client_ip(peer: Option<IpAddr>, trusted_peer: bool, trusted: &[IpNet], headers: &HeaderMap) -> Option<IpAddr> {
+pub(super) fn client_ip(
+    peer: Option<IpAddr>,
+    trusted_peer: bool,
+    trusted: &[IpNet],
+    headers: &HeaderMap,
+) -> Option<IpAddr> {
     if !trusted_peer {
         return peer;
     }
@@ -54,9 +59,10 @@ pub(super) fn client_ip(peer: Option<IpAddr>, trusted_peer: bool, trusted: &[IpN
 
 fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
     let hop = std::str::from_utf8(hop.trim_ascii()).ok()?;
-    hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|a| a.ip())).or_else(|| {
-        hop.strip_prefix('[').and_then(|h| h.strip_suffix(']')).and_then(|h| h.parse().ok())
-    })
+    hop.parse()
+        .ok()
+        .or_else(|| hop.parse::<SocketAddr>().ok().map(|a| a.ip()))
+        .or_else(|| hop.strip_prefix('[').and_then(|h| h.strip_suffix(']')).and_then(|h| h.parse().ok()))
 }
 
 /// Tells the application who asked. Without a peer's address (a Unix socket) nothing is said of it.
@@ -89,7 +95,8 @@ pub(super) fn tell(
         }
         if let Ok(host) = host.to_str() {
             // A port needs the quotes (RFC 7239 4).
-            let _ = if host.contains(':') { write!(element, "host=\"{host}\";") } else { write!(element, "host={host};") };
+            let _ =
+                if host.contains(':') { write!(element, "host=\"{host}\";") } else { write!(element, "host={host};") };
         }
     }
     if !request.headers.contains_key(&PROTO) {

@@ -43,7 +43,8 @@ pub(super) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// Whether the request asks for a WebSocket: the only protocol that is switched to. Others would let a client speak past
 /// every policy here.
 pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get_all(header::UPGRADE).iter().flat_map(tokens).any(|t| t.eq_ignore_ascii_case(b"websocket"));
+    let upgrade =
+        headers.get_all(header::UPGRADE).iter().flat_map(tokens).any(|t| t.eq_ignore_ascii_case(b"websocket"));
     let named = headers.get_all(header::CONNECTION).iter().flat_map(tokens).any(|t| t.eq_ignore_ascii_case(b"upgrade"));
     upgrade && named
 }

@@ -62,7 +62,8 @@ fn build(
         HostHeader::Name(name) => HeaderValue::from_str(name).ok(),
     };
     // Inserted even where it is the same: an HTTP/2 request has it in `:authority` alone.
-    let host = host.unwrap_or_else(|| HeaderValue::from_str(&endpoint.authority).unwrap_or(HeaderValue::from_static("")));
+    let host =
+        host.unwrap_or_else(|| HeaderValue::from_str(&endpoint.authority).unwrap_or(HeaderValue::from_static("")));
     head.insert_header(header::HOST, host)?;
     if cx.listener.direction == Direction::Inbound {
         forwarded::tell(&mut head, &cx.listener, cx.peer, cx.trusted, cx.host.as_ref())?;
@@ -98,7 +99,8 @@ fn set_target(head: &mut RequestHeader, route: &Route) -> pingora::Result<()> {
 }
 
 fn strip(head: &mut RequestHeader, websocket: bool, to_http2: bool) {
-    let trailers = to_http2 && head.headers.get(header::TE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let trailers =
+        to_http2 && head.headers.get(header::TE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"trailers"));
     for name in hop::nominated(&head.headers) {
         remove(head, &name);
     }

@@ -71,7 +71,8 @@ impl Limits {
         let l = &config.limits;
         let quarter = cgroup_memory.unwrap_or(UNLIMITED_MEMORY) / 4;
         Limits {
-            max_connections: l.max_connections.unwrap_or_else(|| (quarter / (32 << 10)).min(10_000) as u32).max(1) as usize,
+            max_connections: l.max_connections.unwrap_or_else(|| (quarter / (32 << 10)).min(10_000) as u32).max(1)
+                as usize,
             max_buffered: l.max_buffered.unwrap_or_else(|| crate::units::Size::from_bytes(quarter)).as_usize(),
             max_request_headers: l.max_request_headers.as_usize(),
             header_read_timeout: l.header_read_timeout.get(),

@@ -28,7 +28,9 @@ impl Shared {
         let label = if result.is_ok() { ResultLabel::Ok } else { ResultLabel::Failed };
         self.proxy.metrics.process.reloaded(label, super::run::unix_now());
         match &result {
-            Ok(answer) => tracing::info!(event = "reload", result = "ok", changed = %answer["changed"], needs_restart = %answer["needs_restart"]),
+            Ok(answer) => {
+                tracing::info!(event = "reload", result = "ok", changed = %answer["changed"], needs_restart = %answer["needs_restart"])
+            }
             Err(errors) => {
                 for error in errors {
                     tracing::error!(event = "reload", result = "failed", error);

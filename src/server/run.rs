@@ -117,6 +117,9 @@ pub(super) struct Shared {
     pub(super) reloading: Mutex<()>,
 }
 
+/// A listening socket, and what its accept loop needs to know.
+type Opened = (Arc<Bound>, Arc<Gate>);
+
 /// A process that runs.
 pub struct Running {
     pub(super) shared: Arc<Shared>,
@@ -124,7 +127,7 @@ pub struct Running {
     log: log::Guard,
     told: mpsc::UnboundedReceiver<Told>,
     admin: Vec<(TcpListener, Surface)>,
-    listeners: Vec<(Arc<Bound>, Arc<Gate>)>,
+    listeners: Vec<Opened>,
     inherited: Option<upgrade::Inherited>,
     /// Where the administration listens.
     pub admin_address: SocketAddr,
@@ -253,7 +256,7 @@ fn open_listeners(
     config: &Config,
     traffic: &Traffic,
     mut inherited: Option<&mut upgrade::Inherited>,
-) -> Result<Vec<(Arc<Bound>, Arc<Gate>)>, StartError> {
+) -> Result<Vec<Opened>, StartError> {
     let _within = traffic.handle.enter();
     let mut opened = Vec::new();
     for listener in &config.listeners {
@@ -493,11 +496,8 @@ async fn futures_join(looks: Vec<impl Future<Output = ()>>) {
 /// Follows an order to leave.
 async fn leave(shared: Arc<Shared>, told: Told) {
     let config = shared.proxy.state.load().config.clone();
-    let how = Leave {
-        delay: config.drain.delay.get(),
-        timeout: config.drain_timeout(),
-        terminate: told == Told::Terminate,
-    };
+    let how =
+        Leave { delay: config.drain.delay.get(), timeout: config.drain_timeout(), terminate: told == Told::Terminate };
     shared.proxy.lifecycle.leave(how).await;
     shared.drained.send_replace(true);
 }

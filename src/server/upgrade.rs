@@ -20,8 +20,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 
 /// Descriptors in one hand-over.
@@ -55,7 +55,10 @@ pub(super) fn ask(path: &Path) -> io::Result<Inherited> {
     }
     let addresses: Vec<String> = serde_json::from_slice(&text[..received.bytes]).map_err(io::Error::other)?;
     if addresses.len() != fds.len() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the running process sent sockets without their addresses"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the running process sent sockets without their addresses",
+        ));
     }
     Ok(Inherited { sockets: addresses.into_iter().zip(fds).collect(), old })
 }

@@ -152,9 +152,7 @@ async fn share(endpoint: &Endpoint, pool: &PoolOptions) -> Option<(Http2Session,
     loop {
         let (conn, use_, _counted) = {
             let mut shared = endpoint.shared.lock();
-            shared.retain(|s| {
-                !s.conn.is_closed() && !s.conn.is_shutting_down() && !s.use_.is_over(pool)
-            });
+            shared.retain(|s| !s.conn.is_closed() && !s.conn.is_shutting_down() && !s.use_.is_over(pool));
             let with_room = shared.iter_mut().find(|s| s.conn.free_stream_slots() > 0)?;
             with_room.use_.requests = with_room.use_.requests.saturating_add(1);
             (with_room.conn.clone(), with_room.use_, with_room._counted.clone())
@@ -165,7 +163,10 @@ async fn share(endpoint: &Endpoint, pool: &PoolOptions) -> Option<(Http2Session,
             Ok(None) if !conn.is_shutting_down() && conn.free_stream_slots() > 0 => {}
             Ok(None) | Err(_) => {
                 let id = conn.id();
-                endpoint.shared.lock().retain(|s| s.conn.id() != id || s.conn.free_stream_slots() > 0 && !s.conn.is_closed());
+                endpoint
+                    .shared
+                    .lock()
+                    .retain(|s| s.conn.id() != id || s.conn.free_stream_slots() > 0 && !s.conn.is_closed());
                 if endpoint.shared.lock().iter().any(|s| s.conn.id() == id) {
                     return None;
                 }
@@ -186,7 +187,8 @@ impl Lease {
         let Lease { session, attempt, use_, .. } = self;
         // An HTTP/2 stream ends with its session; the connection waits in `shared`.
         let HttpSession::H1(mut h1) = session else { return };
-        let keep_alive = h1.resp_header().and_then(|h| h.headers.get("keep-alive")).and_then(|v| server_keeps(v.as_bytes()));
+        let keep_alive =
+            h1.resp_header().and_then(|h| h.headers.get("keep-alive")).and_then(|v| server_keeps(v.as_bytes()));
         h1.respect_keepalive();
         let Some(stream) = h1.reuse().await else { return };
         let pool = &upstream.pool;

@@ -70,7 +70,9 @@ pub fn client_config(tls: &UpstreamTls, protocol: UpstreamProtocol) -> Result<Ar
     let provider = provider();
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = if tls.insecure_skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider.signature_verification_algorithms)))
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider.signature_verification_algorithms)))
     } else {
         builder.with_root_certificates(roots(tls.ca_file.as_deref())?)
     };
