@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::SendStream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 
 use super::hop;
@@ -69,6 +69,11 @@ impl<'a> Downstream<'a> {
     /// The session, to read the request from.
     pub(super) fn session(&mut self) -> &mut ServerSession {
         self.session
+    }
+
+    /// The request's head as it was received.
+    pub(super) fn request(&self) -> &RequestHeader {
+        self.session.req_header()
     }
 
     fn conn(&self) -> Option<&Conn> {
