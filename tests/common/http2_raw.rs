@@ -88,7 +88,8 @@ impl Raw {
             let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
             let frame = Frame { kind: head[3], flags: head[4], stream, payload };
             match frame.kind {
-                SETTINGS | PING if frame.flags & ACK == 0 => self.frame(frame.kind, ACK, 0, &frame.payload.clone()),
+                SETTINGS if frame.flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]),
+                PING if frame.flags & ACK == 0 => self.frame(PING, ACK, 0, &frame.payload),
                 SETTINGS | PING => {}
                 _ => return Ok(frame),
             }
@@ -149,8 +150,13 @@ fn text(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// The status, which stands first in a block. Only what encoders write for it is known here.
 fn status(block: &[u8]) -> u16 {
-    // A change of the table's size may come before.
-    let block = &block[block.iter().position(|b| b & 0xe0 != 0x20).unwrap_or(0)..];
+    // A change of the table's size may come before, in one byte or in several.
+    let skip = match block[0] {
+        0x3f => 2 + block[1..].iter().position(|b| b & 0x80 == 0).unwrap(),
+        0x20..0x3f => 1,
+        _ => 0,
+    };
+    let block = &block[skip..];
     match block[0] {
         indexed @ 0x88..=0x8e => [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)],
         // A literal, plain or in Huffman's code.
