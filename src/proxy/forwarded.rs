@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use pingora::http::RequestHeader;
 
 use super::state::ListenerPolicy;
+use crate::config::Direction;
 
 static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -65,19 +66,25 @@ fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
         .or_else(|| hop.strip_prefix('[').and_then(|h| h.strip_suffix(']')).and_then(|h| h.parse().ok()))
 }
 
+/// Removes what a stranger may not say, before anything here is decided by it.
+pub(super) fn strip(request: &mut RequestHeader, listener: &ListenerPolicy) {
+    if listener.direction == Direction::Inbound {
+        for name in [&FOR, &PROTO, &HOST, &header::FORWARDED].into_iter().chain(&OTHERS) {
+            request.remove_header(name);
+        }
+    }
+    for name in &listener.strip {
+        request.remove_header(name);
+    }
+}
+
 /// Tells the application who asked. Without a peer's address (a Unix socket) nothing is said of it.
 pub(super) fn tell(
     request: &mut RequestHeader,
     listener: &ListenerPolicy,
     peer: Option<IpAddr>,
-    trusted_peer: bool,
     host: Option<&HeaderValue>,
 ) -> pingora::Result<()> {
-    if !trusted_peer {
-        for name in [&FOR, &PROTO, &HOST, &header::FORWARDED].into_iter().chain(&OTHERS).chain(&listener.strip) {
-            request.remove_header(name);
-        }
-    }
     let proto = if listener.tls { "https" } else { "http" };
     let mut element = String::with_capacity(64);
     if let Some(ip) = peer {

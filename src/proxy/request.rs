@@ -66,7 +66,7 @@ fn build(
         host.unwrap_or_else(|| HeaderValue::from_str(&endpoint.authority).unwrap_or(HeaderValue::from_static("")));
     head.insert_header(header::HOST, host)?;
     if cx.listener.direction == Direction::Inbound {
-        forwarded::tell(&mut head, &cx.listener, cx.peer, cx.trusted, cx.host.as_ref())?;
+        forwarded::tell(&mut head, &cx.listener, cx.peer, cx.host.as_ref())?;
     }
     trace(&mut head, cx)?;
     join_cookies(&mut head)?;
