@@ -264,12 +264,14 @@ impl Conn {
 
     /// Accepts bytes; they leave with the next poll.
     pub fn send(&self, bytes: &[u8]) {
-        self.inner.lock().waiting.extend_from_slice(bytes);
+        self.inner.lock().keep(bytes);
     }
 
     /// Accepts bytes through the buffer's own writer; they leave with the next poll.
     pub fn send_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.inner.lock().waiting);
+        let mut inner = self.inner.lock();
+        inner.compact();
+        write(&mut inner.waiting);
     }
 
     /// Writes `bytes` and what waited before them as far as the peer takes them; keeps the rest.
@@ -381,11 +383,17 @@ impl Inner {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        if self.waiting_at == self.waiting.len() {
-            self.waiting.clear();
+        self.compact();
+        self.waiting.extend_from_slice(bytes);
+    }
+
+    /// Forgets what was written once it is more than what still waits: a peer that never takes everything must not make
+    /// the buffer grow with all it ever took.
+    fn compact(&mut self) {
+        if self.waiting_at >= self.pending() {
+            self.waiting.drain(..self.waiting_at);
             self.waiting_at = 0;
         }
-        self.waiting.extend_from_slice(bytes);
     }
 
     /// Writes what waits and then `bytes`, in one call where the socket allows it.
@@ -514,3 +522,6 @@ impl GetSocketDigest for Conn {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

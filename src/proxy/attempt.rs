@@ -55,8 +55,9 @@ impl Attempts<'_> {
             match result {
                 Ok(ended) => return Ok(ended),
                 Err(Failed::Refused(refusal)) => return Err(refusal),
-                // The connection was closed while it waited. Nothing of an answer came, and asking again does no harm.
-                Err(Failed::Stale) if !fresh && cx.method.is_safe() && self.request.framing != Framing::Chunked => {
+                // The connection was closed while it waited. Nothing of an answer came, and asking again does no harm;
+                // but of a body that streams a part is gone.
+                Err(Failed::Stale) if !fresh && cx.method.is_safe() && !self.request.streams_body() => {
                     fresh = true;
                 }
                 Err(Failed::Stale) => return Err(Reason::UpstreamReset.into_refusal("before its answer")),
@@ -75,7 +76,6 @@ impl Attempts<'_> {
     ) -> Result<Lease, Refusal> {
         let upstream = &self.route.upstream;
         let key = self.key(cx, &down.request().headers);
-        let deadline = (Instant::now() + self.route.timeouts.connect).min(cx.deadline);
         loop {
             let attempt = upstream.choose(key, tried).map_err(|none| match none {
                 NoEndpoint::Busy if tried.is_empty() => Refusal::new(Reason::Overloaded, "all connections are in use"),
@@ -85,9 +85,10 @@ impl Attempts<'_> {
             let endpoint = attempt.endpoint.clone();
             cx.endpoint = Some(endpoint.clone());
             let repeatable = cx.method.is_safe();
+            let deadline = (Instant::now() + self.route.timeouts.connect).min(cx.deadline);
             let connecting = upstream.connect(attempt, repeatable, fresh);
             let leaves = self.route.timeouts.on_client_close.cancels(&cx.method) && !self.request.streams_body();
-            match supervise(connecting, down, timer, deadline, leaves).await {
+            let cause = match supervise(connecting, down, timer, deadline, leaves).await {
                 Supervised::Done(Ok(lease)) => {
                     cx.reused = Some(lease.reused);
                     return Ok(lease);
@@ -97,18 +98,15 @@ impl Attempts<'_> {
                     upstream.metrics.attempt(AttemptOutcome::ClientLeft);
                     return Err(Reason::ClientLeft.into());
                 }
-                Supervised::Late => {
-                    upstream.metrics.attempt(AttemptOutcome::Connect);
-                    return Err(Refusal::new(Reason::UpstreamConnect, "no connection in time"));
-                }
-                Supervised::Done(Err(e)) => {
-                    upstream.metrics.attempt(AttemptOutcome::Connect);
-                    tracing::debug!(event = "connect_failed", upstream = %upstream.name, endpoint = %endpoint.label, cause = %e);
-                    tried.push(endpoint);
-                    if tried.len() >= ENDPOINTS {
-                        return Err(Reason::UpstreamConnect.into());
-                    }
-                }
+                // A host that is gone answers nothing at all: the next endpoint has its own time, within the total.
+                Supervised::Late => io::Error::from(io::ErrorKind::TimedOut),
+                Supervised::Done(Err(e)) => e,
+            };
+            upstream.metrics.attempt(AttemptOutcome::Connect);
+            tracing::debug!(event = "connect_failed", upstream = %upstream.name, endpoint = %endpoint.label, cause = %cause);
+            tried.push(endpoint);
+            if tried.len() >= ENDPOINTS || Instant::now() >= cx.deadline {
+                return Err(Reason::UpstreamConnect.into());
             }
         }
     }

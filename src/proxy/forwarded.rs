@@ -8,10 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
+use pingora::http::RequestHeader;
 
 use super::context::Context;
 use super::request::Sums;
 use super::state::ListenerPolicy;
+use crate::config::Direction;
 
 static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Whether an address is one of the trusted proxies.
@@ -53,17 +55,26 @@ fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
         .or_else(|| hop.strip_prefix('[').and_then(|h| h.strip_suffix(']')).and_then(|h| h.parse().ok()))
 }
 
-/// Whether a field says where a request comes from, or is one that only a trusted proxy may send.
-pub(super) fn is_claim(name: &[u8], listener: &ListenerPolicy) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    (match name.len() {
-        9 => is("forwarded") || is("x-real-ip"),
-        15 => is("x-forwarded-for") || is("x-forwarded-ssl") || is("x-request-start"),
-        16 => is("x-forwarded-host") || is("x-forwarded-port"),
-        17 => is("x-forwarded-proto"),
-        18 => is("x-forwarded-prefix") || is("x-forwarded-server"),
+/// Removes what a stranger may not say, before anything here is decided by it.
+pub(super) fn strip(request: &mut RequestHeader, listener: &ListenerPolicy) {
+    let inbound = listener.direction == Direction::Inbound;
+    let claims = request.headers.keys().filter(|n| inbound && is_claim(n.as_str()) || listener.strip.contains(n));
+    let claims: Vec<HeaderName> = claims.cloned().collect();
+    for name in &claims {
+        request.remove_header(name);
+    }
+}
+
+/// Whether a field says where a request comes from.
+fn is_claim(name: &str) -> bool {
+    match name.len() {
+        9 => name == "forwarded" || name == "x-real-ip",
+        15 => matches!(name, "x-forwarded-for" | "x-forwarded-ssl" | "x-request-start"),
+        16 => matches!(name, "x-forwarded-host" | "x-forwarded-port"),
+        17 => name == "x-forwarded-proto",
+        18 => matches!(name, "x-forwarded-prefix" | "x-forwarded-server"),
         _ => false,
-    }) || listener.strip.iter().any(|n| is(n.as_str()))
+    }
 }
 
 /// Tells the application who asked, behind what a trusted peer said. Without a peer's address (a Unix socket) nothing is

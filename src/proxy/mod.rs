@@ -143,6 +143,9 @@ impl Proxy {
     pub async fn handle(&self, client: &Client, timer: &mut Timer, mut session: ServerSession) -> Next {
         let state = self.state.load_full();
         let in_flight = self.lifecycle.request(client.listener.direction);
+        if !client.trusted {
+            forwarded::strip(session.req_header_mut(), &client.listener);
+        }
         let mut cx = Context::begin(&state, client, session.req_header(), in_flight);
         let _listed = self.requests.list(&cx);
         let (upgraded, close) = {
