@@ -10,7 +10,7 @@ use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Accept, HttpSession, default_h2_options, handshake};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use crate::config::Direction;
 use crate::io::Conn;
@@ -24,6 +24,8 @@ const MALFORMED: u32 = 32;
 /// Request bytes that one stream, and one connection, may have under way: the most they hold in memory.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
+/// How long the last answers may take to leave once the process leaves and no stream is open.
+const LAST_BYTES: Duration = Duration::from_secs(5);
 
 /// Streams that are being served.
 #[derive(Default)]
@@ -79,7 +81,14 @@ pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
     let (mut leaving, mut accepted, mut malformed) = (false, 0u32, 0u32);
     let mut timer = Timer::default();
     let mut idle_since = Instant::now();
+    // An answer that was handed over may wait in this connection for its client. While the process leaves, the connection
+    // is in flight until it has ended, which is when its last byte left.
+    let mut unsent = None;
     loop {
+        if unsent.is_none() && accepted > 0 && leaving && proxy.lifecycle.ends(client.listener.direction) {
+            unsent = Some(proxy.lifecycle.request(client.listener.direction));
+            idle_since = Instant::now();
+        }
         let event = {
             let next = HttpSession::from_h2_conn(&mut connection, digest.clone());
             let mut next = pin!(next);
@@ -95,7 +104,11 @@ pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
                     return Poll::Ready(Event::Fell);
                 }
                 if open.count.load(Ordering::Acquire) == 0 {
-                    let patience = if accepted == 0 { limits.header_read_timeout } else { limits.keepalive_timeout };
+                    let patience = match accepted {
+                        0 => limits.header_read_timeout,
+                        _ if unsent.is_some() => LAST_BYTES,
+                        _ => limits.keepalive_timeout,
+                    };
                     timer.set(idle_since + patience);
                     return timer.poll(cx).map(|()| Event::Idle);
                 }
