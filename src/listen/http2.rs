@@ -24,7 +24,7 @@ const MALFORMED: u32 = 32;
 /// Request bytes that one stream, and one connection, may have under way: the most they hold in memory.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// How long the last answers may take to leave once the process leaves and no stream is open.
+/// How long the last answers may stand still once the process leaves and no stream is open.
 const LAST_BYTES: Duration = Duration::from_secs(5);
 
 /// Streams that are being served.
@@ -56,13 +56,15 @@ enum Event {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
+pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
     let limits = proxy.state.load().limits;
     let mut options = default_h2_options();
     options.max_concurrent_streams(limits.max_streams);
     options.max_header_list_size(u32::try_from(limits.max_request_headers).unwrap_or(u32::MAX));
     options.initial_window_size(STREAM_WINDOW);
     options.initial_connection_window_size(CONNECTION_WINDOW);
+    let written = conn.meter();
+    let mut seen = 0;
     // The preface and the settings have as long as a head.
     let shaking = handshake(Box::new(conn.with_back_pressure()), Some(options));
     let Ok(Ok(mut connection)) = timeout(limits.header_read_timeout, shaking).await else { return };
@@ -146,7 +148,15 @@ pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
                 connection.graceful_shutdown();
             }
             Event::Fell => idle_since = Instant::now(),
-            Event::Idle if leaving => return,
+            Event::Idle if leaving => {
+                let now = written.load(Ordering::Relaxed);
+                if now == seen {
+                    return;
+                }
+                // A slow client still takes the last answers.
+                seen = now;
+                idle_since = Instant::now();
+            }
             Event::Idle => {
                 leaving = true;
                 idle_since = Instant::now();
