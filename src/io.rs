@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use async_trait::async_trait;
@@ -174,6 +175,8 @@ struct Inner {
     failed: Option<io::ErrorKind>,
     bytes_in: u64,
     bytes_out: u64,
+    /// Shows `bytes_out` to whoever gave the stream away.
+    meter: Option<Arc<AtomicU64>>,
 }
 
 /// The stream under a session. Its owner polls it; who only has the session reaches it with [`Conn::of`].
@@ -209,6 +212,7 @@ impl Conn {
             failed: None,
             bytes_in: 0,
             bytes_out: 0,
+            meter: None,
         };
         Conn { inner: Mutex::new(inner), fd }
     }
@@ -217,6 +221,11 @@ impl Conn {
     pub fn with_back_pressure(mut self) -> Self {
         self.inner.get_mut().back_pressure = true;
         self
+    }
+
+    /// What shows the bytes written so far, for an owner who gives the stream away.
+    pub fn meter(&mut self) -> Arc<AtomicU64> {
+        self.inner.get_mut().meter.get_or_insert_default().clone()
     }
 
     /// Reads in larger pieces than asked for.
@@ -411,6 +420,9 @@ impl Inner {
                 Poll::Ready(Ok(0)) => return Err(self.fail(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     self.bytes_out += n as u64;
+                    if let Some(meter) = &self.meter {
+                        meter.store(self.bytes_out, Ordering::Relaxed);
+                    }
                     self.unflushed |= matches!(self.transport, Transport::Tls(_));
                     let from_waiting = n.min(waiting.len());
                     self.waiting_at += from_waiting;
