@@ -177,7 +177,7 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
             Event::Fell => idle_since = Instant::now(),
             Event::Idle if leaving => {
                 let now = written.load(Ordering::Relaxed);
-                if now == seen {
+                if now == seen || never_began {
                     return;
                 }
                 // A slow client still takes the last answers.

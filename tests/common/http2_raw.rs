@@ -63,6 +63,22 @@ impl Raw {
         raw
     }
 
+    /// Waits until the proxy has read everything so far, and has had its settings acknowledged.
+    pub fn settle(&mut self) {
+        self.frame(PING, 0, 0, b"settled?");
+        loop {
+            let mut head = [0; 9];
+            self.stream.read_exact(&mut head).unwrap();
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            self.stream.read_exact(&mut payload).unwrap();
+            match (head[3], head[4] & ACK) {
+                (SETTINGS, 0) => self.frame(SETTINGS, ACK, 0, &[]),
+                (PING, ACK) => return,
+                _ => {}
+            }
+        }
+    }
+
     /// Sends a frame.
     pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
