@@ -239,6 +239,10 @@ impl<'a> Downstream<'a> {
 
     /// Takes a part of the answer's body. To be called when there was room.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Gone> {
+        // A chunk's size that came without its data is told as an empty part, and an empty chunk would end the body.
+        if chunk.is_empty() {
+            return Ok(());
+        }
         self.body_bytes += chunk.len() as u64;
         if self.is_http2() {
             self.waiting = chunk;
@@ -314,13 +318,6 @@ impl<'a> Downstream<'a> {
             stream.send_reset(h2::Reason::INTERNAL_ERROR);
         } else if self.is_http2() {
             self.session.shutdown_with_reason(h2::Reason::INTERNAL_ERROR);
-        }
-    }
-
-    /// Tells an HTTP/2 client whose request was not read to its end that nothing more of it is wanted.
-    pub(super) fn stop_upload(&mut self) {
-        if let Some(stream) = &mut self.h2 {
-            stream.send_reset(h2::Reason::NO_ERROR);
         }
     }
 }

@@ -142,6 +142,10 @@ impl Origin {
 
     /// Takes a part of the request's body. To be called when there was room.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Broken> {
+        // A chunk's size that came without its data is told as an empty part, and an empty chunk would end the body.
+        if chunk.is_empty() {
+            return Ok(());
+        }
         self.body_sent += chunk.len() as u64;
         self.sent = self.sent.max(UpstreamSent::Body);
         if self.is_http2() {
