@@ -105,6 +105,10 @@ impl Origin {
 
     /// Takes a part of the request's body. To be called when there was room.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Broken> {
+        // An empty chunk would be the end of a chunked body.
+        if chunk.is_empty() {
+            return Ok(());
+        }
         self.body_sent += chunk.len() as u64;
         self.sent = self.sent.max(UpstreamSent::Body);
         if self.is_http2() {

@@ -61,10 +61,14 @@ fn build(
         HostHeader::Endpoint => HeaderValue::from_str(&endpoint.authority).ok(),
         HostHeader::Name(name) => HeaderValue::from_str(name).ok(),
     };
-    // Inserted even where it is the same: an HTTP/2 request has it in `:authority` alone.
     let host =
         host.unwrap_or_else(|| HeaderValue::from_str(&endpoint.authority).unwrap_or(HeaderValue::from_static("")));
-    head.insert_header(header::HOST, host)?;
+    if to_http2 {
+        set_authority(&mut head, &host, route.upstream.is_over_tls())?;
+    } else {
+        // Inserted even where it is the same: an HTTP/2 request has it in `:authority` alone.
+        head.insert_header(header::HOST, host)?;
+    }
     if cx.listener.direction == Direction::Inbound {
         forwarded::tell(&mut head, &cx.listener, cx.peer, cx.host.as_ref())?;
     }
@@ -95,6 +99,16 @@ fn set_target(head: &mut RequestHeader, route: &Route) -> pingora::Result<()> {
             head.set_uri(Uri::from(path));
         }
     }
+    Ok(())
+}
+
+/// HTTP/2 has Host in its target, and one of it.
+fn set_authority(head: &mut RequestHeader, host: &HeaderValue, tls: bool) -> pingora::Result<()> {
+    let invalid = |_| pingora::Error::new(pingora::ErrorType::InvalidHTTPHeader);
+    let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let uri = Uri::builder().scheme(if tls { "https" } else { "http" }).authority(host.as_bytes()).path_and_query(path);
+    head.set_uri(uri.build().map_err(invalid)?);
+    remove(head, &header::HOST);
     Ok(())
 }
 
