@@ -208,7 +208,7 @@ fn an_upgrade_that_is_refused_is_an_answer_like_others() {
         let answer = client.read_response();
         assert_eq!((answer.status, answer.text().as_str()), (426, "no"));
     }
-    assert_eq!(proxy.metric("outboard_upstream_connections{state=\"active\",upstream=\"app\"}"), 0.0);
+    proxy.await_metric("outboard_upstream_connections{state=\"active\",upstream=\"app\"}", 0.0);
 }
 
 #[test]

@@ -115,6 +115,16 @@ impl Lifecycle {
         self.now.load(Ordering::Relaxed) >= Phase::Leaving as u8
     }
 
+    /// Whether connections of this direction are told to end: inbound ones as soon as the process leaves, outbound ones
+    /// when nothing inbound needs them any more.
+    pub fn ends(&self, direction: Direction) -> bool {
+        let from = match direction {
+            Direction::Inbound => Phase::Leaving,
+            Direction::Outbound => Phase::Closing,
+        };
+        self.now.load(Ordering::Relaxed) >= from as u8
+    }
+
     /// Moves on to `phase`; never back.
     pub fn enter(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {
@@ -190,10 +200,7 @@ impl Lifecycle {
             return;
         }
         self.enter(Phase::Closing);
-        let cut = cut | timeout_at(leaving.deadline, self.until_zero(&self.outbound)).await.is_err();
-        // What was answered may still stand in a socket's buffer: its connection ends when it left.
-        let flushed = leaving.deadline.min(Instant::now() + Duration::from_secs(1));
-        let _ = timeout_at(flushed, self.until_zero(&self.connections)).await;
+        let cut = cut | timeout_at(leaving.deadline, self.until_quiet(leaving.deadline)).await.is_err();
         if cut {
             let (inbound, outbound) = self.in_flight();
             tracing::warn!(event = "drain_cut", inbound, outbound);
@@ -204,6 +211,20 @@ impl Lifecycle {
     /// Leaves at once: another process has the listening sockets.
     pub async fn hand_over(&self, timeout: Duration) {
         self.leave(Leave { delay: Duration::ZERO, timeout, terminate: true }).await;
+    }
+
+    /// Returns when nothing is in flight and no connection is left, or nothing was in flight for a second: what was
+    /// answered may still stand in a socket's buffer, and a client that connected in time may just be sending.
+    async fn until_quiet(&self, deadline: Instant) {
+        loop {
+            self.until_zero(&self.inbound).await;
+            self.until_zero(&self.outbound).await;
+            let patience = deadline.min(Instant::now() + Duration::from_secs(1));
+            let all_left = timeout_at(patience, self.until_zero(&self.connections)).await.is_ok();
+            if all_left || self.in_flight() == (0, 0) {
+                return;
+            }
+        }
     }
 
     async fn until_zero(&self, count: &AtomicUsize) {
@@ -300,6 +321,33 @@ mod tests {
         lifecycle.leave(HOW).await;
         assert_eq!(start.elapsed().as_secs(), 0);
         assert_eq!(lifecycle.phase(), Phase::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_begins_on_a_connection_accepted_in_time_is_waited_for() {
+        let lifecycle = ready();
+        let connection = lifecycle.connection(10);
+        let start = Instant::now();
+        tokio::spawn({
+            let lifecycle = lifecycle.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(5500)).await;
+                let request = lifecycle.request(Direction::Inbound);
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                drop((request, connection));
+            }
+        });
+        lifecycle.leave(HOW).await;
+        assert_eq!(start.elapsed().as_millis(), 9500);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outbound_connections_are_told_to_end_only_when_nothing_inbound_needs_them() {
+        let lifecycle = ready();
+        lifecycle.enter(Phase::Draining);
+        assert!(lifecycle.ends(Direction::Inbound) && !lifecycle.ends(Direction::Outbound));
+        lifecycle.enter(Phase::Closing);
+        assert!(lifecycle.ends(Direction::Outbound));
     }
 
     #[tokio::test(start_paused = true)]

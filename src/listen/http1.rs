@@ -24,6 +24,9 @@ use crate::timer::Timer;
 /// The first read of a head: nearly all fit.
 const FIRST_READ: usize = 4 << 10;
 
+/// How long a connection that carried no request yet may stay silent once its listener closes.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+
 /// What HTTP/2 by prior knowledge begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -76,16 +79,23 @@ async fn run(
         let read = match first.take() {
             Some(first) => first,
             None => {
-                let mut told = pin!(told_to_end(&mut phase, proxy, inbound));
-                let mut reading = pin!(read_head(&mut conn, &mut buf, &mut timer, &limits, patience, false));
-                poll_fn(|cx| {
-                    if let Poll::Ready(head) = reading.as_mut().poll(cx) {
-                        return Poll::Ready(Some(head));
-                    }
-                    told.as_mut().poll(cx).map(|()| None)
-                })
-                .await
-                .unwrap_or(Head::Closed)
+                let read = {
+                    let mut told = pin!(told_to_end(&mut phase, proxy, inbound, served == 0));
+                    let mut reading = pin!(read_head(&mut conn, &mut buf, &mut timer, &limits, patience, false));
+                    poll_fn(|cx| {
+                        if let Poll::Ready(head) = reading.as_mut().poll(cx) {
+                            return Poll::Ready(Some(head));
+                        }
+                        told.as_mut().poll(cx).map(|()| None)
+                    })
+                    .await
+                };
+                match read {
+                    Some(head) => head,
+                    None if buf.is_empty() => Head::Closed,
+                    // A request that has begun is no idle connection.
+                    None => read_head(&mut conn, &mut buf, &mut timer, &limits, patience, false).await,
+                }
             }
         };
         match read {
@@ -97,8 +107,7 @@ async fn run(
             }
         }
         served += 1;
-        let leaving = proxy.lifecycle.is_leaving() && (inbound || proxy.lifecycle.phase() >= Phase::Closing);
-        client.last = served >= limits.keepalive_requests || leaving;
+        client.last = served >= limits.keepalive_requests || proxy.lifecycle.ends(client.listener.direction);
         let mut session = ServerSession::new_http1(conn);
         if let ServerSession::H1(h1) = &mut session {
             h1.set_pipelining_enabled(true);
@@ -133,8 +142,8 @@ fn own(stream: Stream) -> Option<Box<Conn>> {
 }
 
 /// Ready when an idle connection has to end: its listener is closed. Inbound ones end one by one over the last quarter of
-/// the delay, so that their clients do not all come back at once.
-async fn told_to_end(phase: &mut tokio::sync::watch::Receiver<Phase>, proxy: &Proxy, inbound: bool) {
+/// the delay, so that their clients do not all come back at once. Who connected in time has a moment to ask.
+async fn told_to_end(phase: &mut tokio::sync::watch::Receiver<Phase>, proxy: &Proxy, inbound: bool, fresh: bool) {
     if !inbound {
         let _ = phase.wait_for(|p| *p >= Phase::Closing).await;
         return;
@@ -142,7 +151,8 @@ async fn told_to_end(phase: &mut tokio::sync::watch::Receiver<Phase>, proxy: &Pr
     let _ = phase.wait_for(|p| *p >= Phase::Leaving).await;
     if let Some(until) = proxy.lifecycle.accept_until() {
         let left = until.saturating_duration_since(Instant::now());
-        tokio::time::sleep(left.mul_f64(0.75 + 0.25 * fastrand::f64())).await;
+        let moment = if fresh { FIRST_REQUEST } else { Duration::ZERO };
+        tokio::time::sleep(left.mul_f64(0.75 + 0.25 * fastrand::f64()) + moment).await;
     }
 }
 

@@ -10,7 +10,7 @@ use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Accept, HttpSession, default_h2_options, handshake};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use crate::config::Direction;
 use crate::io::Conn;
@@ -24,6 +24,8 @@ const MALFORMED: u32 = 32;
 /// Request bytes that one stream, and one connection, may have under way: the most they hold in memory.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
+/// How long the last answers may stand still once the process leaves and no stream is open.
+const LAST_BYTES: Duration = Duration::from_secs(5);
 
 /// Streams that are being served.
 #[derive(Default)]
@@ -54,13 +56,15 @@ enum Event {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
+pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
     let limits = proxy.state.load().limits;
     let mut options = default_h2_options();
     options.max_concurrent_streams(limits.max_streams);
     options.max_header_list_size(u32::try_from(limits.max_request_headers).unwrap_or(u32::MAX));
     options.initial_window_size(STREAM_WINDOW);
     options.initial_connection_window_size(CONNECTION_WINDOW);
+    let written = conn.meter();
+    let mut seen = 0;
     // The preface and the settings have as long as a head.
     let shaking = handshake(Box::new(conn.with_back_pressure()), Some(options));
     let Ok(Ok(mut connection)) = timeout(limits.header_read_timeout, shaking).await else { return };
@@ -79,7 +83,14 @@ pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
     let (mut leaving, mut accepted, mut malformed) = (false, 0u32, 0u32);
     let mut timer = Timer::default();
     let mut idle_since = Instant::now();
+    // An answer that was handed over may wait in this connection for its client. While the process leaves, the connection
+    // is in flight until it has ended, which is when its last byte left.
+    let mut unsent = None;
     loop {
+        if unsent.is_none() && accepted > 0 && leaving && proxy.lifecycle.ends(client.listener.direction) {
+            unsent = Some(proxy.lifecycle.request(client.listener.direction));
+            idle_since = Instant::now();
+        }
         let event = {
             let next = HttpSession::from_h2_conn(&mut connection, digest.clone());
             let mut next = pin!(next);
@@ -95,7 +106,11 @@ pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
                     return Poll::Ready(Event::Fell);
                 }
                 if open.count.load(Ordering::Acquire) == 0 {
-                    let patience = if accepted == 0 { limits.header_read_timeout } else { limits.keepalive_timeout };
+                    let patience = match accepted {
+                        0 => limits.header_read_timeout,
+                        _ if unsent.is_some() => LAST_BYTES,
+                        _ => limits.keepalive_timeout,
+                    };
                     timer.set(idle_since + patience);
                     return timer.poll(cx).map(|()| Event::Idle);
                 }
@@ -133,7 +148,15 @@ pub(super) async fn serve(conn: Conn, client: Client, proxy: &Arc<Proxy>) {
                 connection.graceful_shutdown();
             }
             Event::Fell => idle_since = Instant::now(),
-            Event::Idle if leaving => return,
+            Event::Idle if leaving => {
+                let now = written.load(Ordering::Relaxed);
+                if now == seen {
+                    return;
+                }
+                // A slow client still takes the last answers.
+                seen = now;
+                idle_since = Instant::now();
+            }
             Event::Idle => {
                 leaving = true;
                 idle_since = Instant::now();

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use pingora::http::RequestHeader;
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::context::Context;
 use super::downstream::Downstream;
 use super::exchange::{self, Ended, Exchange, Failed, Upload};
-use super::origin::Origin;
-use super::request::{self, Framing};
+use super::origin::{self, Origin};
+use super::request::{Framing, Outgoing};
 use super::{Proxy, Received};
 use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::AttemptOutcome;
@@ -32,7 +32,6 @@ const ENDPOINTS: usize = 3;
 pub(super) struct Attempts<'x> {
     pub(super) proxy: &'x Proxy,
     pub(super) route: &'x Arc<Route>,
-    pub(super) received: &'x RequestHeader,
     pub(super) request: &'x Received,
     /// The body, where it is at hand.
     pub(super) body: Bytes,
@@ -76,7 +75,7 @@ impl Attempts<'_> {
         fresh: bool,
     ) -> Result<Lease, Refusal> {
         let upstream = &self.route.upstream;
-        let key = self.key(cx);
+        let key = self.key(cx, &down.request().headers);
         loop {
             let attempt = upstream.choose(key, tried).map_err(|none| match none {
                 NoEndpoint::Busy if tried.is_empty() => Refusal::new(Reason::Overloaded, "all connections are in use"),
@@ -123,17 +122,27 @@ impl Attempts<'_> {
         let mut origin = Origin::new(lease);
         let to_http2 = origin.is_http2();
         let websocket = self.request.websocket && !to_http2;
-        let head = request::head(self.received, cx, self.route, &endpoint, self.request.framing, websocket, to_http2)?;
-        let bodiless = self.request.framing == Framing::None;
-        let written = async {
-            origin.write_head(head, bodiless).await?;
-            if !self.body.is_empty() { exchange::hand_over(&mut origin, self.body.clone()).await } else { Ok(()) }
+        let outgoing = Outgoing {
+            received: down.request(),
+            cx,
+            route: self.route,
+            endpoint: &endpoint,
+            framing: self.request.framing,
+            websocket,
         };
-        if written.await.is_err() {
-            // A head that could not even be written to a connection that waited: it was closed meanwhile.
+        let bodiless = self.request.framing == Framing::None;
+        let mut written = origin.write_head(&outgoing, bodiless).await;
+        if written.is_ok() && !self.body.is_empty() {
+            written = exchange::hand_over(&mut origin, self.body.clone()).await.map_err(|_| origin::Failed::Broken);
+        }
+        if let Err(failed) = written {
             cx.sent = origin.sent;
-            let unsent = origin.sent == UpstreamSent::None && origin.reused();
-            return Err(if unsent { Failed::Stale } else { Reason::UpstreamReset.into_refusal("").into() });
+            return Err(match failed {
+                origin::Failed::Refused(refusal) => refusal.into(),
+                // A connection that was closed while it waited, and not even the head could be written.
+                origin::Failed::Broken if origin.sent == UpstreamSent::None && origin.reused() => Failed::Stale,
+                origin::Failed::Broken => Reason::UpstreamReset.into_refusal("before its answer").into(),
+            });
         }
         let upload = match self.request.framing {
             Framing::None | Framing::Length(0) => Upload::Ending,
@@ -143,7 +152,7 @@ impl Attempts<'_> {
         Exchange::new(self.proxy, cx, self.route, down, timer, origin, upload, websocket).run().await
     }
 
-    fn key(&self, cx: &Context) -> Option<u64> {
+    fn key(&self, cx: &Context, headers: &HeaderMap) -> Option<u64> {
         let key = self.route.hash_on.as_ref()?;
         let path = cx.uri.path();
         let table = &cx.state.table;
@@ -151,8 +160,7 @@ impl Attempts<'_> {
             let index = table.routes.iter().position(|r| Arc::ptr_eq(r, self.route))?;
             table.matcher.params(index, path).find(|(n, _)| *n == name).map(|(_, value)| value)
         };
-        let source =
-            Source { client: cx.client_ip, headers: &self.received.headers, query: cx.uri.query(), params: &params };
+        let source = Source { client: cx.client_ip, headers, query: cx.uri.query(), params: &params };
         Some(key.hash(&source))
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use h2::SendStream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 
 use super::hop;
@@ -69,6 +69,11 @@ impl<'a> Downstream<'a> {
     /// The session, to read the request from.
     pub(super) fn session(&mut self) -> &mut ServerSession {
         self.session
+    }
+
+    /// The request's head as it was received.
+    pub(super) fn request(&self) -> &RequestHeader {
+        self.session.req_header()
     }
 
     fn keeps_alive(&self) -> bool {
@@ -220,7 +225,7 @@ impl<'a> Downstream<'a> {
 
     /// Takes a part of the answer's body. To be called when there was room.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Gone> {
-        // An empty chunk would be the end of a chunked body.
+        // A chunk's size that came without its data is told as an empty part, and an empty chunk would end the body.
         if chunk.is_empty() {
             return Ok(());
         }
@@ -294,13 +299,6 @@ impl<'a> Downstream<'a> {
             stream.send_reset(h2::Reason::INTERNAL_ERROR);
         } else if self.is_http2() {
             self.session.shutdown_with_reason(h2::Reason::INTERNAL_ERROR);
-        }
-    }
-
-    /// Tells an HTTP/2 client whose request was not read to its end that nothing more of it is wanted.
-    pub(super) fn stop_upload(&mut self) {
-        if let Some(stream) = &mut self.h2 {
-            stream.send_reset(h2::Reason::NO_ERROR);
         }
     }
 }

@@ -351,8 +351,8 @@ impl<'x, 's> Exchange<'x, 's> {
             return Ok(false);
         }
         // An HTTP/1 client that is still sending has to be read to its end or left: it is left.
-        self.down.close |=
-            matches!(self.upload, Upload::Streaming | Upload::Stopped) || self.proxy.lifecycle.is_leaving();
+        self.down.close |= matches!(self.upload, Upload::Streaming | Upload::Stopped)
+            || self.proxy.lifecycle.ends(self.cx.listener.direction);
         let written = self.down.write_head(head, &self.route.response_headers, bodiless);
         if written.is_err() {
             self.on_gone()?;

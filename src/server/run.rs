@@ -10,8 +10,9 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 
 use super::control::Administration;
 use super::{cgroup, upgrade};
@@ -350,9 +351,26 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Ender(mpsc::UnboundedSender<Told>);
 
 impl Ender {
-    /// Tells it to drain and end; told twice, it ends at once.
+    /// Tells it to drain and end.
     pub fn end(&self) {
         let _ = self.0.send(Told::Terminate);
+    }
+}
+
+/// The signals that are heeded.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 }
 
@@ -379,9 +397,12 @@ impl Running {
     pub async fn until_end(mut self) {
         let shared = self.shared.clone();
         let lifecycle = shared.proxy.lifecycle.clone();
+        // Before anybody can know that we run: a signal must find who heeds it.
+        let signals = Signals::new();
+        let mut administration = Vec::new();
         for (listener, surface) in self.admin.drain(..) {
             let control = Arc::new(Administration(shared.clone()));
-            tokio::spawn(admin::serve(listener, surface, control));
+            administration.push(tokio::spawn(admin::serve(listener, surface, control)).abort_handle());
         }
         let upstreams: Vec<_> = shared.proxy.state.load().table.upstreams.values().cloned().collect();
         let named = upstreams.iter().filter(|u| u.has_names());
@@ -397,10 +418,13 @@ impl Running {
             tracing::info!(event = "listening", listener = name, address);
         }
         tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = shared.proxy.state.load().hash, admin = %self.admin_address);
-        self.offer_upgrade();
+        self.offer_upgrade(administration);
         tokio::spawn(look_around(shared.clone(), self.listeners.iter().filter_map(|(_, g)| g.tls.clone()).collect()));
         self.listeners.clear();
-        self.until_told().await;
+        match signals {
+            Ok(signals) => self.until_told(signals).await,
+            Err(e) => tracing::error!(event = "signals_unavailable", cause = %e),
+        }
         if let Some(leaving) = lifecycle.leaving_for() {
             tracing::info!(event = "ended", after_seconds = leaving.as_secs_f64());
         }
@@ -411,40 +435,34 @@ impl Running {
     }
 
     /// Waits for signals and orders, and follows them to the end.
-    async fn until_told(&mut self) {
+    async fn until_told(&mut self, mut signals: Signals) {
         let shared = self.shared.clone();
-        let (Ok(mut term), Ok(mut int), Ok(mut hup)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-        else {
-            tracing::error!(event = "signals_unavailable");
-            return;
-        };
         let mut done = shared.proxy.lifecycle.watch();
-        let mut terminating = false;
+        let mut signalled = false;
         loop {
-            let told = tokio::select! {
-                _ = term.recv() => Told::Terminate,
-                _ = int.recv() => Told::Terminate,
-                _ = hup.recv() => {
+            let (told, signal) = tokio::select! {
+                _ = signals.terminate.recv() => (Told::Terminate, true),
+                _ = signals.interrupt.recv() => (Told::Terminate, true),
+                _ = signals.hang_up.recv() => {
                     let shared = shared.clone();
                     tokio::task::spawn_blocking(move || shared.reload());
                     continue;
                 }
-                Some(told) = self.told.recv() => told,
+                Some(told) = self.told.recv() => (told, false),
                 _ = done.wait_for(|p| *p == Phase::Done) => return,
             };
-            if told == Told::Terminate {
-                if terminating {
-                    tracing::warn!(event = "ended_at_once", cause = "told twice");
-                    return;
-                }
-                terminating = true;
+            // A second signal is impatience. A signal behind `outboard drain --exit` is how a pod ends.
+            if signal && signalled {
+                tracing::warn!(event = "ended_at_once", cause = "a second signal");
+                return;
             }
+            signalled |= signal;
             tokio::spawn(leave(shared.clone(), told));
         }
     }
 
-    fn offer_upgrade(&mut self) {
+    /// Waits for a successor on the upgrade socket. It answers the administration's address alone from then on.
+    fn offer_upgrade(&mut self, administration: Vec<AbortHandle>) {
         let Some(path) = self.shared.proxy.state.load().config.runtime.upgrade_socket.clone() else { return };
         let inherited = self.inherited.take();
         let shared = self.shared.clone();
@@ -470,6 +488,7 @@ impl Running {
                 match upgrade::hand_over(&successor, &configured, &fds) {
                     Ok(()) => {
                         tracing::info!(event = "upgrade", result = "handed over");
+                        administration.iter().for_each(AbortHandle::abort);
                         upgrade::left(&successor, &path);
                         let state = shared.proxy.state.load_full();
                         let timeout = state.config.drain_timeout();
