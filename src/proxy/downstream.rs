@@ -107,12 +107,13 @@ impl<'a> Downstream<'a> {
     /// Writes an informational head: 100 and 103. HTTP/2 clients are sent none (docs/limits.md).
     pub(super) fn inform(&mut self, status: StatusCode, headers: Option<&ResponseHeader>) {
         let http10 = self.session.req_header().version == Version::HTTP_10;
+        let nominated = headers.map(|h| hop::nominated(&h.headers)).unwrap_or_default();
         if let (Some(conn), false, false) = (self.conn(), self.head_written, http10) {
             conn.send_with(|out| {
                 status_line(out, status, None);
                 if let Some(headers) = headers {
                     each(headers, |name, value| {
-                        if !hop::is_hop_by_hop(name) {
+                        if !hop::is_hop_by_hop(name) && !is_one_of(&nominated, name) {
                             field(out, name, value.as_bytes());
                         }
                     });
@@ -154,7 +155,7 @@ impl<'a> Downstream<'a> {
                 let kept = upgrade && name.eq_ignore_ascii_case(b"upgrade");
                 let dropped = hop::is_hop_by_hop(name) && !kept
                     || no_length && name.eq_ignore_ascii_case(b"content-length")
-                    || nominated.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
+                    || is_one_of(&nominated, name)
                     || !changes.is_empty() && drops(changes, name);
                 if !dropped {
                     field(out, name, value.as_bytes());
@@ -182,7 +183,8 @@ impl<'a> Downstream<'a> {
 
     fn write_head2(&mut self, head: &ResponseHeader, changes: &Changes, bodiless: bool) -> Result<(), Gone> {
         let mut copy = head.clone();
-        for name in hop::nominated(&head.headers) {
+        let ended = head.headers.keys().filter(|n| hop::is_hop_by_hop(n.as_str().as_bytes())).cloned();
+        for name in ended.chain(hop::nominated(&head.headers)) {
             remove(&mut copy, &name);
         }
         for name in changes.remove.iter().chain(changes.set.iter().map(|(n, _)| n)) {
@@ -329,6 +331,10 @@ pub(super) fn is_bodiless(method: &Method, status: StatusCode) -> bool {
 
 fn remove(head: &mut ResponseHeader, name: &http::HeaderName) {
     head.remove_header(name);
+}
+
+fn is_one_of(names: &[http::HeaderName], name: &[u8]) -> bool {
+    names.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
 }
 
 fn drops(changes: &Changes, name: &[u8]) -> bool {
