@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
@@ -27,9 +27,13 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
+use tokio_util::io::poll_read_buf;
 
 /// Reads below this size go through a buffer, so that a head and a small body behind it come in one system call.
 const READ_AHEAD: usize = 16 << 10;
+
+/// An idle stream keeps no write buffer larger than this.
+const KEPT: usize = 2 << 10;
 
 /// A connected socket, with the bytes that were read from it too early.
 #[derive(Debug)]
@@ -157,8 +161,7 @@ impl Transport {
 struct Inner {
     transport: Transport,
     /// Bytes read and not yet taken.
-    ahead: Vec<u8>,
-    ahead_at: usize,
+    ahead: BytesMut,
     /// Bytes accepted and not yet written.
     waiting: Vec<u8>,
     waiting_at: usize,
@@ -167,8 +170,8 @@ struct Inner {
     /// Whether a writer is told to wait (HTTP/2, whose library needs it) or only asked to look at `waiting`.
     back_pressure: bool,
     read_ahead: bool,
-    /// A flush is put off until the next send: a head waits for the body behind it.
-    held: bool,
+    /// What is written is thrown away.
+    muted: bool,
     failed: Option<io::ErrorKind>,
     bytes_in: u64,
     bytes_out: u64,
@@ -199,14 +202,13 @@ impl Conn {
     fn new(transport: Transport, fd: UniqueIDType) -> Self {
         let inner = Inner {
             transport,
-            ahead: Vec::new(),
-            ahead_at: 0,
+            ahead: BytesMut::new(),
             waiting: Vec::new(),
             waiting_at: 0,
             unflushed: false,
             back_pressure: false,
             read_ahead: false,
-            held: false,
+            muted: false,
             failed: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -247,36 +249,38 @@ impl Conn {
     /// Puts bytes back, to be read first. Only before anything was read ahead.
     pub fn unread(&mut self, bytes: &[u8]) {
         let inner = self.inner.get_mut();
-        let mut ahead = bytes.to_vec();
-        ahead.extend_from_slice(&inner.ahead[inner.ahead_at..]);
+        let mut ahead = BytesMut::from(bytes);
+        ahead.extend_from_slice(&inner.ahead);
         inner.bytes_in = inner.bytes_in.saturating_sub(bytes.len() as u64);
-        (inner.ahead, inner.ahead_at) = (ahead, 0);
+        inner.ahead = ahead;
     }
 
     /// Gives the buffers back where they are empty: what an idle connection does.
     pub fn release_buffers(&mut self) {
         let inner = self.inner.get_mut();
-        if inner.ahead_at == inner.ahead.len() {
-            (inner.ahead, inner.ahead_at) = (Vec::new(), 0);
+        if inner.ahead.is_empty() && inner.ahead.capacity() > 0 {
+            inner.ahead = BytesMut::new();
         }
-        if inner.waiting_at == inner.waiting.len() {
+        if inner.waiting_at == inner.waiting.len() && inner.waiting.capacity() > KEPT {
             (inner.waiting, inner.waiting_at) = (Vec::new(), 0);
         }
     }
 
-    /// Puts the next flush off, so that a head leaves together with the body that is sent next.
-    pub fn hold(&self) {
-        self.inner.lock().held = true;
+    /// Throws away what a session writes, while it is told of a head that goes another way.
+    pub fn mute(&self, muted: bool) {
+        self.inner.lock().muted = muted;
     }
 
     /// Accepts bytes; they leave with the next poll.
     pub fn send(&self, bytes: &[u8]) {
-        self.inner.lock().waiting.extend_from_slice(bytes);
+        self.inner.lock().keep(bytes);
     }
 
     /// Accepts bytes through the buffer's own writer; they leave with the next poll.
     pub fn send_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.inner.lock().waiting);
+        let mut inner = self.inner.lock();
+        inner.compact();
+        write(&mut inner.waiting);
     }
 
     /// Writes `bytes` and what waited before them as far as the peer takes them; keeps the rest.
@@ -309,15 +313,13 @@ impl Conn {
         if inner.failed.is_some() {
             return Poll::Ready(());
         }
-        if inner.ahead_at < inner.ahead.len() {
+        if !inner.ahead.is_empty() {
             return Poll::Pending;
         }
         let mut scratch = [MaybeUninit::<u8>::uninit(); 512];
         let mut buf = ReadBuf::uninit(&mut scratch);
         match inner.transport.reader().poll_read(cx, &mut buf) {
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                inner.ahead.clear();
-                inner.ahead_at = 0;
                 inner.ahead.extend_from_slice(buf.filled());
                 Poll::Pending
             }
@@ -333,7 +335,7 @@ impl Conn {
         let mut probe = std::pin::pin!(tokio::task::unconstrained(std::future::poll_fn(|cx| self.poll_gone(cx))));
         let gone = std::future::Future::poll(probe.as_mut(), &mut cx).is_ready();
         let inner = self.inner.lock();
-        !gone && inner.ahead_at == inner.ahead.len() && inner.waiting_at == inner.waiting.len()
+        !gone && inner.ahead.is_empty() && inner.waiting_at == inner.waiting.len()
     }
 
     /// Reads for an owner who only has the session: what a tunnel does.
@@ -344,9 +346,9 @@ impl Conn {
     /// Reads and throws away; the number of bytes, 0 at the end.
     pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut inner = self.inner.lock();
-        let ahead = inner.ahead.len() - inner.ahead_at;
+        let ahead = inner.ahead.len();
         if ahead > 0 {
-            inner.ahead_at = inner.ahead.len();
+            inner.ahead.clear();
             return Poll::Ready(Ok(ahead));
         }
         let mut scratch = [0u8; 4096];
@@ -363,24 +365,18 @@ impl Inner {
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if self.ahead_at == self.ahead.len() {
+        if self.ahead.is_empty() {
             if !self.read_ahead || buf.remaining() >= READ_AHEAD {
                 ready!(self.transport.reader().poll_read(cx, buf))?;
                 self.bytes_in += (buf.filled().len() - before) as u64;
                 return Poll::Ready(Ok(()));
             }
-            self.ahead.resize(READ_AHEAD, 0);
-            let mut ahead = ReadBuf::new(&mut self.ahead);
-            let read = self.transport.reader().poll_read(cx, &mut ahead);
-            let filled = ahead.filled().len();
-            self.ahead.truncate(filled);
-            self.ahead_at = 0;
-            ready!(read)?;
+            self.ahead.reserve(READ_AHEAD);
+            ready!(poll_read_buf(self.transport.reader(), cx, &mut self.ahead))?;
         }
-        let ahead = &self.ahead[self.ahead_at..];
-        let n = ahead.len().min(buf.remaining());
-        buf.put_slice(&ahead[..n]);
-        self.ahead_at += n;
+        let n = self.ahead.len().min(buf.remaining());
+        buf.put_slice(&self.ahead[..n]);
+        self.ahead.advance(n);
         self.bytes_in += n as u64;
         Poll::Ready(Ok(()))
     }
@@ -396,23 +392,29 @@ impl Inner {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        if self.waiting_at == self.waiting.len() {
-            self.waiting.clear();
+        self.compact();
+        self.waiting.extend_from_slice(bytes);
+    }
+
+    /// Forgets what was written once it is more than what still waits: a peer that never takes everything must not make
+    /// the buffer grow with all it ever took.
+    fn compact(&mut self) {
+        if self.waiting_at >= self.pending() {
+            self.waiting.drain(..self.waiting_at);
             self.waiting_at = 0;
         }
-        self.waiting.extend_from_slice(bytes);
     }
 
     /// Writes what waits and then `bytes`, in one call where the socket allows it.
     fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
         self.check()?;
-        self.held = false;
         while self.pending() + bytes.len() > 0 {
             let waiting = &self.waiting[self.waiting_at..];
-            let slices = [IoSlice::new(waiting), IoSlice::new(bytes)];
-            let written = match &mut self.transport {
-                Transport::Clear(s) => Pin::new(s).poll_write_vectored(cx, &slices),
-                Transport::Tls(s) => Pin::new(s.as_mut()).poll_write_vectored(cx, &slices),
+            let writer = self.transport.writer();
+            let written = match (waiting, bytes) {
+                // The plain call is the cheaper one.
+                ([], only) | (only, []) => writer.poll_write(cx, only),
+                (first, second) => writer.poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(second)]),
             };
             match written {
                 Poll::Ready(Ok(0)) => return Err(self.fail(io::ErrorKind::WriteZero.into())),
@@ -477,7 +479,7 @@ impl AsyncWrite for Conn {
                 return Poll::Ready(Ok(buf.len()));
             }
             inner.send(cx, buf)?;
-        } else {
+        } else if !inner.muted {
             inner.keep(buf);
         }
         Poll::Ready(Ok(buf.len()))
@@ -488,9 +490,7 @@ impl AsyncWrite for Conn {
         if inner.back_pressure {
             return inner.poll_sent(cx, 0);
         }
-        if !inner.held {
-            inner.send(cx, &[])?;
-        }
+        inner.send(cx, &[])?;
         Poll::Ready(Ok(()))
     }
 
@@ -534,3 +534,6 @@ impl GetSocketDigest for Conn {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,9 +11,10 @@ use tokio::time::{Duration, Instant};
 use crate::io::Conn;
 use crate::timer::Timer;
 
-/// How long, and how much, is read and thrown away.
+/// How long, and how much, is read and thrown away: a client that writes its whole body before it reads has to come to
+/// its end. The time is what bounds the work.
 const TIME: Duration = Duration::from_secs(1);
-const BYTES: usize = 256 << 10;
+const BYTES: usize = 32 << 20;
 
 /// Sends what waits within `patience`, ends our side, and waits a moment for the client to do the same.
 pub(super) async fn close(conn: &Conn, timer: &mut Timer, patience: Duration) {

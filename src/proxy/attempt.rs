@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use pingora::http::RequestHeader;
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::context::Context;
 use super::downstream::Downstream;
 use super::exchange::{self, Ended, Exchange, Failed, Upload};
-use super::origin::Origin;
-use super::request::{self, Framing};
+use super::origin::{self, Origin};
+use super::request::{Framing, Outgoing};
 use super::{Proxy, Received};
 use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::AttemptOutcome;
@@ -32,7 +32,6 @@ const ENDPOINTS: usize = 3;
 pub(super) struct Attempts<'x> {
     pub(super) proxy: &'x Proxy,
     pub(super) route: &'x Arc<Route>,
-    pub(super) received: &'x RequestHeader,
     pub(super) request: &'x Received,
     /// The body, where it is at hand.
     pub(super) body: Bytes,
@@ -56,8 +55,9 @@ impl Attempts<'_> {
             match result {
                 Ok(ended) => return Ok(ended),
                 Err(Failed::Refused(refusal)) => return Err(refusal),
-                // The connection was closed while it waited. Nothing of an answer came, and asking again does no harm.
-                Err(Failed::Stale) if !fresh && cx.method.is_safe() && self.request.framing != Framing::Chunked => {
+                // The connection was closed while it waited. Nothing of an answer came, and asking again does no harm;
+                // but of a body that streams a part is gone.
+                Err(Failed::Stale) if !fresh && cx.method.is_safe() && !self.request.streams_body() => {
                     fresh = true;
                 }
                 Err(Failed::Stale) => return Err(Reason::UpstreamReset.into_refusal("before its answer")),
@@ -75,8 +75,7 @@ impl Attempts<'_> {
         fresh: bool,
     ) -> Result<Lease, Refusal> {
         let upstream = &self.route.upstream;
-        let key = self.key(cx);
-        let deadline = (Instant::now() + self.route.timeouts.connect).min(cx.deadline);
+        let key = self.key(cx, &down.request().headers);
         loop {
             let attempt = upstream.choose(key, tried).map_err(|none| match none {
                 NoEndpoint::Busy if tried.is_empty() => Refusal::new(Reason::Overloaded, "all connections are in use"),
@@ -86,9 +85,10 @@ impl Attempts<'_> {
             let endpoint = attempt.endpoint.clone();
             cx.endpoint = Some(endpoint.clone());
             let repeatable = cx.method.is_safe();
+            let deadline = (Instant::now() + self.route.timeouts.connect).min(cx.deadline);
             let connecting = upstream.connect(attempt, repeatable, fresh);
             let leaves = self.route.timeouts.on_client_close.cancels(&cx.method) && !self.request.streams_body();
-            match supervise(connecting, down, timer, deadline, leaves).await {
+            let cause = match supervise(connecting, down, timer, deadline, leaves).await {
                 Supervised::Done(Ok(lease)) => {
                     cx.reused = Some(lease.reused);
                     return Ok(lease);
@@ -98,18 +98,15 @@ impl Attempts<'_> {
                     upstream.metrics.attempt(AttemptOutcome::ClientLeft);
                     return Err(Reason::ClientLeft.into());
                 }
-                Supervised::Late => {
-                    upstream.metrics.attempt(AttemptOutcome::Connect);
-                    return Err(Refusal::new(Reason::UpstreamConnect, "no connection in time"));
-                }
-                Supervised::Done(Err(e)) => {
-                    upstream.metrics.attempt(AttemptOutcome::Connect);
-                    tracing::debug!(event = "connect_failed", upstream = %upstream.name, endpoint = %endpoint.label, cause = %e);
-                    tried.push(endpoint);
-                    if tried.len() >= ENDPOINTS {
-                        return Err(Reason::UpstreamConnect.into());
-                    }
-                }
+                // A host that is gone answers nothing at all: the next endpoint has its own time, within the total.
+                Supervised::Late => io::Error::from(io::ErrorKind::TimedOut),
+                Supervised::Done(Err(e)) => e,
+            };
+            upstream.metrics.attempt(AttemptOutcome::Connect);
+            tracing::debug!(event = "connect_failed", upstream = %upstream.name, endpoint = %endpoint.label, cause = %cause);
+            tried.push(endpoint);
+            if tried.len() >= ENDPOINTS || Instant::now() >= cx.deadline {
+                return Err(Reason::UpstreamConnect.into());
             }
         }
     }
@@ -125,17 +122,27 @@ impl Attempts<'_> {
         let mut origin = Origin::new(lease);
         let to_http2 = origin.is_http2();
         let websocket = self.request.websocket && !to_http2;
-        let head = request::head(self.received, cx, self.route, &endpoint, self.request.framing, websocket, to_http2)?;
-        let bodiless = self.request.framing == Framing::None;
-        let written = async {
-            origin.write_head(head, bodiless).await?;
-            if !self.body.is_empty() { exchange::hand_over(&mut origin, self.body.clone()).await } else { Ok(()) }
+        let outgoing = Outgoing {
+            received: down.request(),
+            cx,
+            route: self.route,
+            endpoint: &endpoint,
+            framing: self.request.framing,
+            websocket,
         };
-        if written.await.is_err() {
-            // A head that could not even be written to a connection that waited: it was closed meanwhile.
+        let bodiless = self.request.framing == Framing::None;
+        let mut written = origin.write_head(&outgoing, bodiless).await;
+        if written.is_ok() && !self.body.is_empty() {
+            written = exchange::hand_over(&mut origin, self.body.clone()).await.map_err(|_| origin::Failed::Broken);
+        }
+        if let Err(failed) = written {
             cx.sent = origin.sent;
-            let unsent = origin.sent == UpstreamSent::None && origin.reused();
-            return Err(if unsent { Failed::Stale } else { Reason::UpstreamReset.into_refusal("").into() });
+            return Err(match failed {
+                origin::Failed::Refused(refusal) => refusal.into(),
+                // A connection that was closed while it waited, and not even the head could be written.
+                origin::Failed::Broken if origin.sent == UpstreamSent::None && origin.reused() => Failed::Stale,
+                origin::Failed::Broken => Reason::UpstreamReset.into_refusal("before its answer").into(),
+            });
         }
         let upload = match self.request.framing {
             Framing::None | Framing::Length(0) => Upload::Ending,
@@ -145,7 +152,7 @@ impl Attempts<'_> {
         Exchange::new(self.proxy, cx, self.route, down, timer, origin, upload, websocket).run().await
     }
 
-    fn key(&self, cx: &Context) -> Option<u64> {
+    fn key(&self, cx: &Context, headers: &HeaderMap) -> Option<u64> {
         let key = self.route.hash_on.as_ref()?;
         let path = cx.uri.path();
         let table = &cx.state.table;
@@ -153,8 +160,7 @@ impl Attempts<'_> {
             let index = table.routes.iter().position(|r| Arc::ptr_eq(r, self.route))?;
             table.matcher.params(index, path).find(|(n, _)| *n == name).map(|(_, value)| value)
         };
-        let source =
-            Source { client: cx.client_ip, headers: &self.received.headers, query: cx.uri.query(), params: &params };
+        let source = Source { client: cx.client_ip, headers, query: cx.uri.query(), params: &params };
         Some(key.hash(&source))
     }
 }

@@ -28,7 +28,6 @@ pub(super) struct Context {
     /// The traceparent that came, to be passed on as it is.
     pub(super) traced: bool,
     pub(super) peer: Option<IpAddr>,
-    pub(super) trusted: bool,
     pub(super) client_ip: Option<IpAddr>,
     pub(super) method: Method,
     pub(super) uri: Uri,
@@ -73,7 +72,6 @@ impl Context {
             traced: trace.is_some(),
             trace: trace.or_else(|| Some(TraceContext::new(fastrand::u128(..).to_be_bytes(), false))),
             peer: client.peer,
-            trusted: client.trusted,
             client_ip: forwarded::client_ip(client.peer, client.trusted, &listener.trusted, &head.headers),
             method: head.method.clone(),
             uri: head.uri.clone(),

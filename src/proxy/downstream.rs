@@ -4,12 +4,12 @@
 //! its answer waits for a slow reader. HTTP/1 heads and chunks are written here, in as few system calls as can be.
 
 use std::io::Write;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::SendStream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 
 use super::hop;
@@ -71,6 +71,18 @@ impl<'a> Downstream<'a> {
         self.session
     }
 
+    /// The request's head as it was received.
+    pub(super) fn request(&self) -> &RequestHeader {
+        self.session.req_header()
+    }
+
+    fn keeps_alive(&self) -> bool {
+        match &*self.session {
+            ServerSession::H1(h1) => h1.will_keepalive(),
+            _ => true,
+        }
+    }
+
     fn conn(&self) -> Option<&Conn> {
         self.session.stream().and_then(Conn::of)
     }
@@ -104,6 +116,9 @@ impl<'a> Downstream<'a> {
                 }
                 out.extend_from_slice(b"\r\n");
             });
+            // At once: the client waits for it, and nothing else may be written for long. What the socket does not take
+            // now leaves with the answer; an error is met there too.
+            let _ = conn.poll_send(&mut Context::from_waker(Waker::noop()), &[]);
         }
     }
 
@@ -122,9 +137,8 @@ impl<'a> Downstream<'a> {
             () if http10 => Framing::Close,
             () => Framing::Chunked,
         };
-        if self.framing == Framing::Close {
-            self.close = true;
-        }
+        // A client that asked for it, or did not ask HTTP/1.0 to stay, is told that the connection ends.
+        self.close |= self.framing == Framing::Close || !self.keeps_alive();
         let (close, framing) = (self.close, self.framing);
         let nominated = hop::nominated(&head.headers);
         let upgrade = head.status == StatusCode::SWITCHING_PROTOCOLS;

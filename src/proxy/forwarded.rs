@@ -3,29 +3,19 @@
 //! A peer outside `trusted_proxies` cannot say whom it speaks for: what it sent is removed and its own address is told.
 //! From a trusted one the lists are believed and appended to; the client is then the right-most address that is not trusted.
 
-use std::fmt::Write;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
 
+use super::context::Context;
+use super::request::Sums;
 use super::state::ListenerPolicy;
+use crate::config::Direction;
 
 static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// What else a stranger may not say of where a request comes from.
-const OTHERS: [HeaderName; 6] = [
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-ssl"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-request-start"),
-];
-
 /// Whether an address is one of the trusted proxies.
 pub(crate) fn is_trusted(trusted: &[IpNet], ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
@@ -65,67 +55,62 @@ fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
         .or_else(|| hop.strip_prefix('[').and_then(|h| h.strip_suffix(']')).and_then(|h| h.parse().ok()))
 }
 
-/// Tells the application who asked. Without a peer's address (a Unix socket) nothing is said of it.
-pub(super) fn tell(
-    request: &mut RequestHeader,
-    listener: &ListenerPolicy,
-    peer: Option<IpAddr>,
-    trusted_peer: bool,
-    host: Option<&HeaderValue>,
-) -> pingora::Result<()> {
-    if !trusted_peer {
-        for name in [&FOR, &PROTO, &HOST, &header::FORWARDED].into_iter().chain(&OTHERS).chain(&listener.strip) {
-            request.remove_header(name);
-        }
+/// Removes what a stranger may not say, before anything here is decided by it.
+pub(super) fn strip(request: &mut RequestHeader, listener: &ListenerPolicy) {
+    let inbound = listener.direction == Direction::Inbound;
+    let claims = request.headers.keys().filter(|n| inbound && is_claim(n.as_str()) || listener.strip.contains(n));
+    let claims: Vec<HeaderName> = claims.cloned().collect();
+    for name in &claims {
+        request.remove_header(name);
     }
-    let proto = if listener.tls { "https" } else { "http" };
-    let mut element = String::with_capacity(64);
-    if let Some(ip) = peer {
-        let mut list = joined(request, &FOR);
-        let _ = write!(list, "{}", ip.to_canonical());
-        set(request, &FOR, &list)?;
-        let _ = match ip.to_canonical() {
+}
+
+/// Whether a field says where a request comes from.
+fn is_claim(name: &str) -> bool {
+    match name.len() {
+        9 => name == "forwarded" || name == "x-real-ip",
+        15 => matches!(name, "x-forwarded-for" | "x-forwarded-ssl" | "x-request-start"),
+        16 => matches!(name, "x-forwarded-host" | "x-forwarded-port"),
+        17 => name == "x-forwarded-proto",
+        18 => matches!(name, "x-forwarded-prefix" | "x-forwarded-server"),
+        _ => false,
+    }
+}
+
+/// Tells the application who asked, behind what a trusted peer said. Without a peer's address (a Unix socket) nothing is
+/// said of it.
+pub(super) fn tell(cx: &Context, sums: &mut Sums, own: &mut impl FnMut(&str, &[u8])) {
+    let proto = if cx.listener.tls { "https" } else { "http" };
+    let host = cx.host.as_ref().and_then(|h| h.to_str().ok());
+    let element = &mut sums.forwarded;
+    if !element.is_empty() {
+        element.extend_from_slice(b", ");
+    }
+    if let Some(ip) = cx.peer {
+        let list = &mut sums.forwarded_for;
+        if !list.is_empty() {
+            list.extend_from_slice(b", ");
+        }
+        // Writing to a Vec does not fail.
+        let _ = write!(list, "{ip}");
+        own("X-Forwarded-For", list);
+        let _ = match ip {
             IpAddr::V4(ip) => write!(element, "for={ip};"),
             IpAddr::V6(ip) => write!(element, "for=\"[{ip}]\";"),
         };
     }
     if let Some(host) = host {
-        if !request.headers.contains_key(&HOST) {
-            request.insert_header(HOST.clone(), host.clone())?;
+        if !sums.host {
+            own("X-Forwarded-Host", host.as_bytes());
         }
-        if let Ok(host) = host.to_str() {
-            // A port needs the quotes (RFC 7239 4).
-            let _ =
-                if host.contains(':') { write!(element, "host=\"{host}\";") } else { write!(element, "host={host};") };
-        }
+        // A port needs the quotes (RFC 7239 4).
+        let _ = if host.contains(':') { write!(element, "host=\"{host}\";") } else { write!(element, "host={host};") };
     }
-    if !request.headers.contains_key(&PROTO) {
-        request.insert_header(PROTO.clone(), HeaderValue::from_static(proto))?;
+    if !sums.proto {
+        own("X-Forwarded-Proto", proto.as_bytes());
     }
-    element.push_str("proto=");
-    element.push_str(proto);
-    let mut list = joined(request, &header::FORWARDED);
-    list.push_str(&element);
-    set(request, &header::FORWARDED, &list)
-}
-
-/// The lines of a list header as one, ready for another element.
-fn joined(request: &RequestHeader, name: &HeaderName) -> String {
-    let mut list = String::new();
-    for line in request.headers.get_all(name) {
-        if let Ok(line) = line.to_str() {
-            list.push_str(line);
-            list.push_str(", ");
-        }
-    }
-    list
-}
-
-fn set(request: &mut RequestHeader, name: &HeaderName, value: &str) -> pingora::Result<()> {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        request.insert_header(name.clone(), value)?;
-    }
-    Ok(())
+    let _ = write!(element, "proto={proto}");
+    own("Forwarded", element);
 }
 
 #[cfg(test)]

@@ -143,6 +143,9 @@ impl Proxy {
     pub async fn handle(&self, client: &Client, timer: &mut Timer, mut session: ServerSession) -> Next {
         let state = self.state.load_full();
         let in_flight = self.lifecycle.request(client.listener.direction);
+        if !client.trusted {
+            forwarded::strip(session.req_header_mut(), &client.listener);
+        }
         let mut cx = Context::begin(&state, client, session.req_header(), in_flight);
         let _listed = self.requests.list(&cx);
         let (upgraded, close) = {
@@ -203,7 +206,7 @@ impl Proxy {
         request: &Received,
     ) -> Result<Ended, Refusal> {
         // 1 begin
-        let route = self.route(cx, down.session().req_header())?;
+        let route = self.route(cx, down.request())?;
         cx.route = Some(route.clone());
         cx.deadline = cx.started + route.timeouts.total;
         self.shorten_when_leaving(cx, &route)?;
@@ -225,8 +228,7 @@ impl Proxy {
             _ => (Bytes::new(), None),
         };
         // 6 attempt
-        let received = down.session().req_header().clone();
-        let attempts = Attempts { proxy: self, route: &route, received: &received, request, body };
+        let attempts = Attempts { proxy: self, route: &route, request, body };
         attempts.run(cx, down, timer).await
     }
 

@@ -1,17 +1,19 @@
 //! The application's side of an exchange: a session of either protocol whose writing never blocks its reading.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::SendStream;
 use http::HeaderMap;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::client::HttpSession;
 
+use super::request::{self, Framing, Outgoing};
 use crate::io::Conn;
 use crate::observe::log::UpstreamSent;
+use crate::refusal::{Reason, Refusal};
 use crate::upstream::{Lease, Upstream};
 
 /// This much of a request may wait for a slow application before it is no longer read from the client.
@@ -20,6 +22,20 @@ const ROOM: usize = 64 << 10;
 /// The application broke off. Whether it can have seen the request is in [`Origin::sent`].
 #[derive(Debug)]
 pub(super) struct Broken(pub(super) Box<pingora::Error>);
+
+/// Why a head was not written.
+pub(super) enum Failed {
+    /// The connection broke.
+    Broken,
+    /// The request cannot be put into the application's protocol.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Failed::Refused(refusal)
+    }
+}
 
 impl Broken {
     fn because(cause: &'static str) -> Self {
@@ -67,22 +83,43 @@ impl Origin {
     }
 
     /// Writes the head; `end`: no body follows.
-    pub(super) async fn write_head(&mut self, head: Box<RequestHeader>, end: bool) -> Result<(), Broken> {
-        self.chunked = head.headers.contains_key(http::header::TRANSFER_ENCODING);
-        if !end && let Some(conn) = self.conn() {
-            conn.hold();
+    pub(super) async fn write_head(&mut self, outgoing: &Outgoing<'_>, end: bool) -> Result<(), Failed> {
+        match &mut self.lease.session {
+            HttpSession::H1(h1) => {
+                let known = request::known_to_session(&outgoing.cx.method, outgoing.websocket);
+                let known = known.map_err(|_| Refusal::from(Reason::Internal))?;
+                let Some(conn) = Conn::of(h1.stream()) else { return Err(Reason::Internal.into_refusal("").into()) };
+                // The session learns how to read the answer from a head that it believes it writes.
+                conn.mute(true);
+                let told = h1.write_request_header(known).await;
+                let Some(conn) = Conn::of(h1.stream()) else { return Err(Reason::Internal.into_refusal("").into()) };
+                conn.mute(false);
+                told.map_err(|_| Failed::Broken)?;
+                conn.send_with(|out| request::http1(outgoing, out));
+                self.chunked = outgoing.framing == Framing::Chunked;
+            }
+            HttpSession::H2(h2) => {
+                h2.write_request_header(request::http2(outgoing)?, end).map_err(|_| Failed::Broken)?;
+                self.h2 = h2.take_request_body_writer();
+            }
+            HttpSession::Custom(()) => return Err(Reason::Internal.into_refusal("").into()),
         }
-        let written = match &mut self.lease.session {
-            HttpSession::H1(h1) => h1.write_request_header(head).await.map(|_| ()),
-            HttpSession::H2(h2) => h2.write_request_header(head, end),
-            HttpSession::Custom(()) => Ok(()),
-        };
-        written.map_err(Broken)?;
         self.sent = if end { UpstreamSent::All } else { UpstreamSent::Head };
-        if let HttpSession::H2(h2) = &mut self.lease.session {
-            self.h2 = h2.take_request_body_writer();
+        if end && self.poll_now().await.is_err() {
+            // Nothing of it left: the connection was closed while it waited.
+            self.sent = UpstreamSent::None;
+            return Err(Failed::Broken);
         }
         Ok(())
+    }
+
+    /// Hands what waits to the socket, without waiting for it.
+    async fn poll_now(&mut self) -> std::io::Result<()> {
+        poll_fn(|cx| {
+            let sent = self.conn().map_or(Ok(()), |conn| conn.poll_send(cx, b""));
+            Poll::Ready(sent)
+        })
+        .await
     }
 
     /// Ready when there is room for more of the request.

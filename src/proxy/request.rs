@@ -1,9 +1,11 @@
-//! The request as the application gets it: routing, hop-by-hop rules, Host, who asked, tracing, framing.
+//! The request as the application gets it: target, hop-by-hop rules, Host, who asked, tracing, framing.
+//!
+//! One set of rules, written into one of two forms: straight to the wire for HTTP/1, where copying the fields into a map
+//! and back would cost more than everything else here, and into a header map for HTTP/2.
 
-use std::str::FromStr;
+use std::fmt::Write as _;
 
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
 use pingora::http::RequestHeader;
 
 use super::context::Context;
@@ -24,152 +26,231 @@ pub(super) enum Framing {
     Chunked,
 }
 
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// The head for one attempt at `endpoint`.
-pub(super) fn head(
-    received: &RequestHeader,
-    cx: &Context,
-    route: &Route,
-    endpoint: &Endpoint,
-    framing: Framing,
-    websocket: bool,
-    to_http2: bool,
-) -> Result<Box<RequestHeader>, Refusal> {
-    build(received, cx, route, endpoint, framing, websocket, to_http2)
-        .map_err(|_| Refusal::new(Reason::BadRequest, "the request cannot be forwarded"))
+/// What the application is asked, and by which rules.
+pub(super) struct Outgoing<'r> {
+    pub(super) received: &'r RequestHeader,
+    pub(super) cx: &'r Context,
+    pub(super) route: &'r Route,
+    pub(super) endpoint: &'r Endpoint,
+    pub(super) framing: Framing,
+    pub(super) websocket: bool,
 }
 
-fn build(
-    received: &RequestHeader,
-    cx: &Context,
-    route: &Route,
-    endpoint: &Endpoint,
-    framing: Framing,
-    websocket: bool,
-    to_http2: bool,
-) -> pingora::Result<Box<RequestHeader>> {
-    let mut head = Box::new(received.clone());
-    head.set_version(Version::HTTP_11);
-    set_target(&mut head, route)?;
-    strip(&mut head, websocket, to_http2);
-    set_framing(&mut head, framing, to_http2)?;
-    let host = match &route.upstream.host {
-        HostHeader::Preserve => cx.host.clone(),
-        HostHeader::Endpoint => HeaderValue::from_str(&endpoint.authority).ok(),
-        HostHeader::Name(name) => HeaderValue::from_str(name).ok(),
-    };
-    // Inserted even where it is the same: an HTTP/2 request has it in `:authority` alone.
-    let host =
-        host.unwrap_or_else(|| HeaderValue::from_str(&endpoint.authority).unwrap_or(HeaderValue::from_static("")));
-    head.insert_header(header::HOST, host)?;
-    if cx.listener.direction == Direction::Inbound {
-        forwarded::tell(&mut head, &cx.listener, cx.peer, cx.trusted, cx.host.as_ref())?;
-    }
-    trace(&mut head, cx)?;
-    join_cookies(&mut head)?;
-    for name in &route.request_headers.remove {
-        remove(&mut head, name);
-    }
-    for (name, value) in &route.request_headers.set {
-        head.insert_header(name.clone(), value.clone())?;
-    }
-    for (name, value) in &route.request_headers.add {
-        head.append_header(name.clone(), value.clone())?;
-    }
-    Ok(head)
+/// A form that a head is written in.
+trait Form {
+    fn field(&mut self, name: &[u8], value: &[u8]);
 }
 
-/// Origin form, rewritten where the route says so. What is matched and logged stays what was received.
-fn set_target(head: &mut RequestHeader, route: &Route) -> pingora::Result<()> {
-    let invalid = |_| pingora::Error::new(pingora::ErrorType::InvalidHTTPHeader);
-    let rewritten = route.rewritten(head.uri.path(), head.uri.query());
-    if let Some(target) = rewritten {
-        head.set_uri(Uri::from(PathAndQuery::from_str(&target).map_err(invalid)?));
-    } else if head.uri.authority().is_some() || head.raw_path().first() != Some(&b'/') {
-        let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-        // `OPTIONS *` stays as it is.
-        if head.raw_path() != b"*" {
-            head.set_uri(Uri::from(path));
+/// Writes the head for HTTP/1.
+pub(super) fn http1(outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
+    struct Wire<'o>(&'o mut Vec<u8>);
+    impl Form for Wire<'_> {
+        fn field(&mut self, name: &[u8], value: &[u8]) {
+            self.0.extend_from_slice(name);
+            self.0.extend_from_slice(b": ");
+            self.0.extend_from_slice(value);
+            self.0.extend_from_slice(b"\r\n");
         }
     }
-    Ok(())
+    out.reserve(1024);
+    out.extend_from_slice(outgoing.cx.method.as_str().as_bytes());
+    out.push(b' ');
+    let target = outgoing.rewritten();
+    out.extend_from_slice(target.as_deref().unwrap_or_else(|| outgoing.target()).as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    fields(outgoing, false, &mut Wire(out));
+    out.extend_from_slice(b"\r\n");
 }
 
-fn strip(head: &mut RequestHeader, websocket: bool, to_http2: bool) {
-    let trailers =
-        to_http2 && head.headers.get(header::TE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    for name in hop::nominated(&head.headers) {
-        remove(head, &name);
-    }
-    let names: [HeaderName; 9] = [
-        header::CONNECTION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        HeaderName::from_static("http2-settings"),
-        header::PROXY_AUTHORIZATION,
-        header::TRANSFER_ENCODING,
-        header::TRAILER,
-        header::EXPECT,
-        header::TE,
-    ];
-    for name in &names {
-        if !(trailers && *name == header::TE) {
-            remove(head, name);
-        }
-    }
-    remove(head, &header::UPGRADE);
-    if websocket {
-        let _ = head.insert_header(header::UPGRADE, HeaderValue::from_static("websocket"));
-        let _ = head.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
-}
-
-fn set_framing(head: &mut RequestHeader, framing: Framing, to_http2: bool) -> pingora::Result<()> {
-    match framing {
-        // A zero that came stays: some applications want it.
-        Framing::None => {}
-        Framing::Length(n) => {
-            if !head.headers.contains_key(header::CONTENT_LENGTH) {
-                head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(n))?;
+/// Builds the head for HTTP/2.
+pub(super) fn http2(outgoing: &Outgoing<'_>) -> Result<Box<RequestHeader>, Refusal> {
+    struct Map(RequestHeader);
+    impl Form for Map {
+        fn field(&mut self, name: &[u8], value: &[u8]) {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                let _ = self.0.append_header(name, value);
             }
         }
-        Framing::Chunked if !to_http2 => {
-            head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
-        }
-        Framing::Chunked => {}
     }
-    Ok(())
+    let cannot = |_| Refusal::new(Reason::BadRequest, "the request cannot be forwarded");
+    let target = outgoing.rewritten();
+    let target: Uri = target.as_deref().unwrap_or_else(|| outgoing.target()).parse().map_err(cannot)?;
+    let mut head = RequestHeader::build_no_case(outgoing.cx.method.clone(), b"/", Some(16))
+        .map_err(|_| Refusal::new(Reason::BadRequest, "the request cannot be forwarded"))?;
+    head.set_uri(target);
+    head.set_version(Version::HTTP_2);
+    let mut map = Map(head);
+    fields(outgoing, true, &mut map);
+    Ok(Box::new(map.0))
 }
 
-fn trace(head: &mut RequestHeader, cx: &Context) -> pingora::Result<()> {
-    if let Ok(id) = HeaderValue::from_str(&cx.id) {
-        head.insert_header(REQUEST_ID.clone(), id)?;
+/// What pingora's HTTP/1 session has to know of a head that was written here: how to read the answer.
+pub(super) fn known_to_session(method: &Method, websocket: bool) -> pingora::Result<Box<RequestHeader>> {
+    let mut head = RequestHeader::build_no_case(method.clone(), b"/", Some(1))?;
+    if websocket {
+        head.insert_header(header::UPGRADE, HeaderValue::from_static("websocket"))?;
     }
-    if !cx.traced {
+    Ok(Box::new(head))
+}
+
+impl Outgoing<'_> {
+    fn rewritten(&self) -> Option<String> {
+        self.route.rewritten(self.received.uri.path(), self.received.uri.query())
+    }
+
+    /// Origin form, whatever form it came in. `OPTIONS *` stays as it is.
+    fn target(&self) -> &str {
+        if self.received.raw_path() == b"*" {
+            return "*";
+        }
+        self.received.uri.path_and_query().map_or("/", |p| if p.as_str().is_empty() { "/" } else { p.as_str() })
+    }
+
+    fn inbound(&self) -> bool {
+        self.cx.listener.direction == Direction::Inbound
+    }
+}
+
+/// What happens to a field that came.
+enum Fate {
+    /// It goes on.
+    Kept,
+    /// It ends here, or is written anew.
+    Dropped,
+    /// A list that is gone on with.
+    ForwardedFor,
+    Forwarded,
+    Cookie,
+}
+
+fn fields(outgoing: &Outgoing<'_>, to_http2: bool, form: &mut impl Form) {
+    let Outgoing { received, cx, route, .. } = outgoing;
+    let nominated = hop::nominated(&received.headers);
+    let mut sums = Sums::default();
+    let mut each = |name: &[u8], value: &HeaderValue| {
+        let value = value.as_bytes();
+        match fate(name, outgoing) {
+            _ if nominated.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes())) => {}
+            Fate::Dropped => {}
+            Fate::ForwardedFor => join(&mut sums.forwarded_for, b", ", value),
+            Fate::Forwarded => join(&mut sums.forwarded, b", ", value),
+            Fate::Cookie => join(&mut sums.cookie, b"; ", value),
+            Fate::Kept => {
+                sums.proto |= name.eq_ignore_ascii_case(b"x-forwarded-proto");
+                sums.host |= name.eq_ignore_ascii_case(b"x-forwarded-host");
+                sums.length |= name.eq_ignore_ascii_case(b"content-length");
+                form.field(name, value);
+            }
+        }
+    };
+    if received.has_case() {
+        received.case_header_iter().for_each(|(name, value)| each(name.as_slice(), value));
+    } else {
+        received.headers.iter().for_each(|(name, value)| each(name.as_str().as_bytes(), value));
+    }
+    let mut own = |name: &str, value: &[u8]| {
+        if !set_by_route(route, name.as_bytes()) {
+            form.field(name.as_bytes(), value);
+        }
+    };
+    host(outgoing, &mut own);
+    if !sums.cookie.is_empty() {
+        own("Cookie", &sums.cookie);
+    }
+    if outgoing.inbound() {
+        forwarded::tell(cx, &mut sums, &mut own);
+    }
+    own("X-Request-Id", cx.id.as_bytes());
+    if let (false, Some(trace)) = (cx.traced, &cx.trace) {
+        own("traceparent", trace.child(fastrand::u64(1..)).as_bytes());
+    }
+    frame(outgoing, to_http2, sums.length, &mut own);
+    for (name, value) in route.request_headers.set.iter().chain(&route.request_headers.add) {
+        form.field(name.as_str().as_bytes(), value.as_bytes());
+    }
+}
+
+/// What is gathered from the fields that came.
+#[derive(Default)]
+pub(super) struct Sums {
+    pub(super) forwarded_for: Vec<u8>,
+    pub(super) forwarded: Vec<u8>,
+    /// HTTP/2 clients split Cookie for compression; HTTP/1 has one line of it (RFC 9113 8.2.3).
+    cookie: Vec<u8>,
+    pub(super) proto: bool,
+    pub(super) host: bool,
+    length: bool,
+}
+
+fn join(list: &mut Vec<u8>, separator: &[u8], value: &[u8]) {
+    if !list.is_empty() {
+        list.extend_from_slice(separator);
+    }
+    list.extend_from_slice(value);
+}
+
+fn fate(name: &[u8], outgoing: &Outgoing<'_>) -> Fate {
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    if hop::is_hop_by_hop(name) || set_by_route(outgoing.route, name) || removed_by_route(outgoing.route, name) {
+        return Fate::Dropped;
+    }
+    match name.len() {
+        4 if is(b"host") => return Fate::Dropped,
+        6 if is(b"cookie") => return Fate::Cookie,
+        6 if is(b"expect") => return Fate::Dropped,
+        12 if is(b"x-request-id") => return Fate::Dropped,
+        14 if is(b"http2-settings") => return Fate::Dropped,
         // What is malformed is not passed on, and its state says nothing any more.
-        remove(head, &TRACESTATE);
-        if let Some(trace) = &cx.trace
-            && let Ok(value) = HeaderValue::from_str(&trace.child(fastrand::u64(1..)))
-        {
-            head.insert_header(TRACEPARENT.clone(), value)?;
+        10 if is(b"tracestate") && !outgoing.cx.traced => return Fate::Dropped,
+        11 if is(b"traceparent") && !outgoing.cx.traced => return Fate::Dropped,
+        _ => {}
+    }
+    if !outgoing.inbound() {
+        return Fate::Kept;
+    }
+    // Only what a trusted proxy said is still there.
+    match name.len() {
+        9 if is(b"forwarded") => Fate::Forwarded,
+        15 if is(b"x-forwarded-for") => Fate::ForwardedFor,
+        _ => Fate::Kept,
+    }
+}
+
+fn set_by_route(route: &Route, name: &[u8]) -> bool {
+    route.request_headers.set.iter().any(|(n, _)| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
+}
+
+fn removed_by_route(route: &Route, name: &[u8]) -> bool {
+    route.request_headers.remove.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
+}
+
+fn host(outgoing: &Outgoing<'_>, own: &mut impl FnMut(&str, &[u8])) {
+    let received = outgoing.cx.host.as_ref().map(|h| h.as_bytes());
+    let endpoint = outgoing.endpoint.authority.as_bytes();
+    match &outgoing.route.upstream.host {
+        // HTTP/1.0 may come without one.
+        HostHeader::Preserve => own("Host", received.unwrap_or(endpoint)),
+        HostHeader::Endpoint => own("Host", endpoint),
+        HostHeader::Name(name) => own("Host", name.as_bytes()),
+    }
+}
+
+fn frame(outgoing: &Outgoing<'_>, to_http2: bool, has_length: bool, own: &mut impl FnMut(&str, &[u8])) {
+    match outgoing.framing {
+        Framing::Length(n) if !has_length => {
+            let mut length = String::new();
+            let _ = write!(length, "{n}");
+            own("Content-Length", length.as_bytes());
         }
+        Framing::Chunked if !to_http2 => own("Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::Length(_) | Framing::Chunked => {}
     }
-    Ok(())
-}
-
-/// HTTP/2 clients split Cookie for compression; HTTP/1 has one line of it (RFC 9113 8.2.3).
-fn join_cookies(head: &mut RequestHeader) -> pingora::Result<()> {
-    if head.headers.get_all(header::COOKIE).iter().nth(1).is_none() {
-        return Ok(());
+    if outgoing.websocket && !to_http2 {
+        own("Upgrade", b"websocket");
+        own("Connection", b"Upgrade");
     }
-    let crumbs: Vec<&[u8]> = head.headers.get_all(header::COOKIE).iter().map(|v| v.as_bytes()).collect();
-    let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) else { return Ok(()) };
-    head.insert_header(header::COOKIE, cookie)
-}
-
-fn remove(head: &mut RequestHeader, name: &HeaderName) {
-    head.remove_header(name);
+    let trailers = outgoing.received.headers.get(header::TE);
+    if to_http2 && trailers.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        own("te", b"trailers");
+    }
 }

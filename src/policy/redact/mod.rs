@@ -2,7 +2,8 @@
 //!
 //! A line is redacted as bytes, whoever wrote it and whatever it is: JSON, plain text, a raw head, a Debug rendering of one.
 //! Nothing is parsed, so nothing malformed slips through; where the end of a secret is in doubt, more is taken, not less.
-//! What is taken is written in [`secrets`] and [`cards`]. A line that was redacted is not changed by a second pass.
+//! What is taken is written in `secrets` and `cards`. A second pass changes nothing, but in a line whose quotes do not pair,
+//! where it may take more.
 
 use std::borrow::Cow;
 

@@ -143,7 +143,7 @@ fn name_before<'a>(names: &Names, line: &'a [u8], from: usize, end: usize) -> Op
     let text = &line[from..end];
     let spaces = text.iter().rev().take_while(|b| **b == b' ').count();
     let text = &text[..text.len() - spaces];
-    let quotes = text.iter().rev().take_while(|b| matches!(b, b'"' | b'\'' | b'\\')).count();
+    let quotes = text.iter().rev().take_while(|b| matches!(b, b'"' | b'\\')).count();
     let text = &text[..text.len() - quotes];
     if !names.may_end(text) {
         return None;
@@ -187,15 +187,15 @@ fn decode<'a>(name: &'a [u8], buffer: &'a mut [u8; MAX_NAME]) -> &'a [u8] {
 /// The inside of a string that begins at `start`, in quotes that may themselves be escaped, as JSON in JSON is.
 fn quoted_value(line: &[u8], start: usize) -> Option<(usize, usize)> {
     let slashes = line[start..].iter().take_while(|b| **b == b'\\').count();
-    let quote = *line.get(start + slashes).filter(|b| matches!(b, b'"' | b'\''))?;
+    line.get(start + slashes).filter(|b| **b == b'"')?;
     let inside = start + slashes + 1;
-    Some((inside, quote_end(line, inside, quote, slashes)))
+    Some((inside, quote_end(line, inside, slashes)))
 }
 
 /// Where a string ends whose quotes have so many backslashes before them: at its quote's first backslash, or with the line.
-fn quote_end(line: &[u8], inside: usize, quote: u8, slashes: usize) -> usize {
-    for found in memchr::memchr2_iter(quote, b'\n', &line[inside..]).map(|i| inside + i) {
-        if line[found] == b'\n' {
+fn quote_end(line: &[u8], inside: usize, slashes: usize) -> usize {
+    for found in memchr::memchr3_iter(b'"', b'\r', b'\n', &line[inside..]).map(|i| inside + i) {
+        if line[found] != b'"' {
             return found;
         }
         let before = line[inside..found].iter().rev().take_while(|b| **b == b'\\').count();
@@ -216,13 +216,16 @@ fn json_end(line: &[u8], start: usize) -> usize {
     let mut at = start;
     while let Some(byte) = line.get(at) {
         match byte {
-            b'"' => at = quote_end(line, at + 1, b'"', 0),
+            b'\r' | b'\n' => return at,
             b']' if list => return at + 1,
-            b',' | b'}' | b']' | b' ' if !list => return at,
-            b'\n' => return at,
-            _ => {}
+            b',' | b'}' | b']' | b' ' | b'"' if !list => return at,
+            b'"' => {
+                at = quote_end(line, at + 1, 0);
+                // A line break in a string is looked at again: the list ends there.
+                at += usize::from(line.get(at) == Some(&b'"'));
+            }
+            _ => at += 1,
         }
-        at += 1;
     }
     line.len()
 }
@@ -230,7 +233,7 @@ fn json_end(line: &[u8], start: usize) -> usize {
 /// The end of a header's value that is not in quotes. Inside a string `\r` and `\n` are line breaks; elsewhere a value may
 /// hold them as they are, and only both together are one.
 fn line_end(line: &[u8], start: usize) -> usize {
-    let line_start = memchr::memrchr(b'\n', &line[..start]).map_or(0, |i| i + 1);
+    let line_start = memchr::memrchr2(b'\r', b'\n', &line[..start]).map_or(0, |i| i + 1);
     let mut in_string = false;
     let mut slashes = 0;
     for byte in &line[line_start..start] {
@@ -256,13 +259,13 @@ fn line_end(line: &[u8], start: usize) -> usize {
 fn query_end(line: &[u8], start: usize, encoded: bool) -> usize {
     let rest = &line[start..];
     let ends = |i: usize| {
-        matches!(rest[i], b'&' | b'#' | b'"' | b'\'' | b'<' | b'>')
+        matches!(rest[i], b'&' | b'#' | b'"' | b'<' | b'>')
             || rest[i].is_ascii_whitespace()
             || (encoded && rest[i..].starts_with(b"%26"))
     };
     let end = (0..rest.len()).find(|i| ends(*i)).unwrap_or(rest.len());
     // The backslashes of an escaped quote are not the value's.
-    let quoted = rest.get(end).is_some_and(|b| matches!(b, b'"' | b'\''));
+    let quoted = rest.get(end) == Some(&b'"');
     let slashes = if quoted { rest[..end].iter().rev().take_while(|b| **b == b'\\').count() } else { 0 };
     start + end - slashes
 }
