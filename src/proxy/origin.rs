@@ -142,6 +142,11 @@ impl Origin {
 
     /// Takes a part of the request's body. To be called when there was room.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Broken> {
+        // The session reads one where trailers follow. As a chunk it would be the end of the body, and the real end would
+        // stand in front of the next message.
+        if chunk.is_empty() {
+            return Ok(());
+        }
         self.body_sent += chunk.len() as u64;
         self.sent = self.sent.max(UpstreamSent::Body);
         if self.is_http2() {
