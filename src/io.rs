@@ -158,7 +158,9 @@ impl Transport {
 }
 
 /// Sees what the owner reads; `false` when it must not be used.
-struct Watch(Box<dyn FnMut(&[u8]) -> bool + Send + Sync>);
+struct Watch(Box<Look>);
+
+type Look = dyn FnMut(&[u8]) -> bool + Send + Sync;
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
