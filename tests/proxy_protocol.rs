@@ -169,7 +169,10 @@ fn it_comes_before_tls_and_before_http2() {
     let mut client = Client::over(Wire::TlsClient(Box::new(StreamOwned::new(connection, stream))));
     assert_eq!(client.get("/").status, 200);
     let seen = origin.requests().pop().unwrap();
-    assert_eq!((seen.header("x-forwarded-for"), seen.header("x-forwarded-proto")), (Some("198.51.100.7"), Some("https")));
+    assert_eq!(
+        (seen.header("x-forwarded-for"), seen.header("x-forwarded-proto")),
+        (Some("198.51.100.7"), Some("https"))
+    );
 
     for protocols in ["[h2c]", "[http1, h2c]"] {
         let (origin, proxy) = listening("required", LOOPBACK, &format!(", protocols: {protocols}"));

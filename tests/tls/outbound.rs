@@ -87,10 +87,8 @@ fn another_name_or_another_authority_is_not_believed() {
 fn who_asks_for_it_trusts_anyone_and_it_is_seen() {
     let (tls, other) = (Tls::new(), Tls::new());
     let origin = Origin::tls(&tls, &["http/1.1"], story);
-    let section = format!(
-        "{{ ca_file: {}, server_name: other.example, insecure_skip_verify: true }}",
-        other.ca_file().display()
-    );
+    let section =
+        format!("{{ ca_file: {}, server_name: other.example, insecure_skip_verify: true }}", other.ca_file().display());
     let proxy = before(&origin.to_string(), &section, "");
     assert_eq!(get(&proxy).status, 200);
     assert_eq!(proxy.metric("outboard_upstream_tls_unverified{upstream=\"app\"}"), 1.0);
