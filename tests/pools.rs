@@ -1,5 +1,8 @@
 //! Connections to applications: how long they live, how many there are, which endpoint they lead to.
 
+// The lints know tests by #[test]; what the tests share is a test as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 mod common;
 
 #[path = "pools/balance.rs"]

@@ -1,5 +1,8 @@
 //! TLS on both sides: who is believed, which protocol is agreed on, and that a failure tells nothing.
 
+// The lints know tests by #[test]; what the tests share is a test as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 mod common;
 
 #[path = "tls/inbound.rs"]
