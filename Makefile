@@ -39,8 +39,8 @@ layering: deps
 configs: deps
 	$(CARGO) build --locked --quiet --bin outboard
 	@for file in config/*.yaml; do \
-		echo "outboard check $$file"; \
-		$(CARGO) run --locked --quiet --bin outboard -- check "$$file" || exit 1; \
+		echo "outboard check --no-files $$file"; \
+		$(CARGO) run --locked --quiet --bin outboard -- check --no-files "$$file" || exit 1; \
 	done
 
 test: deps

@@ -24,7 +24,7 @@ pub(super) struct Args {
     upgrade: bool,
 }
 
-/// Set to 1: every policy is left out and requests are only forwarded.
+/// Runs until the end; blocks.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let source = match (args.config, args.upstream) {
         (Some(file), _) => Source::File(file),

@@ -2,16 +2,19 @@
 //! before pingora parses it.
 
 use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Duration, Instant};
 use tokio_util::io::poll_read_buf;
 
+use super::chunked::ChunkGuard;
 use super::{head, http2, linger};
 use crate::config::Direction;
 use crate::io::Conn;
@@ -32,8 +35,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How reading a head ended.
 enum Head {
-    /// A head that may be parsed stands at the front of the buffer.
-    Whole,
+    /// A head that may be parsed stands at the front of the buffer, so long, with a body framed like this.
+    Whole(usize, head::Body),
     /// The connection began with the preface of HTTP/2.
     Http2,
     /// No request came: the client left, or time is up.
@@ -50,7 +53,7 @@ pub(super) async fn serve_or_http2(mut conn: Conn, client: Client, proxy: &Arc<P
     match read_head(&mut conn, &mut buf, &mut timer, &limits, limits.header_read_timeout, true).await {
         Head::Http2 => {
             conn.unread(&buf);
-            http2::serve(conn, client, proxy).await;
+            Box::pin(http2::serve(conn, client, proxy)).await;
         }
         Head::Closed => {}
         first => run(Box::new(conn), buf, client, proxy, timer, Some(first)).await,
@@ -99,7 +102,16 @@ async fn run(
             }
         };
         match read {
-            Head::Whole => {}
+            Head::Whole(end, head::Body::Chunked) => {
+                // The parser of chunks forgives a lot; what it would have to forgive is refused before it sees it.
+                let mut guard = ChunkGuard::new();
+                if let Err(refusal) = guard.feed(&buf[end..]) {
+                    refuse(&conn, &client, proxy, &refusal);
+                    return linger::close(&conn, &mut timer, limits.header_read_timeout).await;
+                }
+                conn.watch(move |bytes| guard.feed(bytes).is_ok());
+            }
+            Head::Whole(..) => {}
             Head::Closed | Head::Http2 => return,
             Head::Refused(refusal) => {
                 refuse(&conn, &client, proxy, &refusal);
@@ -122,10 +134,12 @@ async fn run(
             refuse(conn, &client, proxy, &Reason::BadRequest.into());
             return linger::close(conn, &mut timer, limits.header_read_timeout).await;
         }
-        match proxy.handle(&client, &mut timer, session).await {
+        // Boxed: a connection that waits for its next request does not hold the space that one takes.
+        match Box::pin(proxy.handle(&client, &mut timer, session)).await {
             Next::Request(stream, rest) => {
                 let Some(same) = own(stream) else { return };
                 (conn, buf) = (same, rest);
+                conn.unwatch();
             }
             Next::Close(stream) => {
                 let Some(conn) = Conn::of(&stream) else { return };
@@ -189,10 +203,8 @@ async fn read_head(
             }
         }
         if buf.is_empty() {
+            *buf = BytesMut::new();
             conn.release_buffers();
-        }
-        if buf.capacity() - buf.len() < 512 {
-            buf.reserve(FIRST_READ.max(buf.len()));
         }
         let read = poll_fn(|cx| {
             if let Poll::Ready(read) = poll_read(conn, buf, cx) {
@@ -218,7 +230,22 @@ async fn read_head(
     }
 }
 
+/// Reads more of a head. The first bytes come by way of the stack, so that a connection that waits holds no buffer.
 fn poll_read(conn: &mut Conn, buf: &mut BytesMut, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<usize>> {
+    if buf.is_empty() {
+        let mut scratch = [MaybeUninit::uninit(); FIRST_READ];
+        let mut read = ReadBuf::uninit(&mut scratch);
+        ready!(Pin::new(conn).poll_read(cx, &mut read))?;
+        let read = read.filled();
+        if !read.is_empty() {
+            buf.reserve(FIRST_READ);
+            buf.extend_from_slice(read);
+        }
+        return Poll::Ready(Ok(read.len()));
+    }
+    if buf.capacity() - buf.len() < 512 {
+        buf.reserve(FIRST_READ.max(buf.len()));
+    }
     poll_read_buf(Pin::new(conn), cx, buf)
 }
 
@@ -227,7 +254,7 @@ fn check(bytes: &[u8], limits: &Limits) -> Head {
         return Head::Refused(too_large(bytes));
     }
     match head::check(bytes, &head::Limits::default()) {
-        Ok(_) => Head::Whole,
+        Ok(head) => Head::Whole(bytes.len(), head.body),
         Err(refusal) => Head::Refused(refusal),
     }
 }

@@ -19,6 +19,9 @@ use crate::route::table::Changes;
 /// This much may wait for a slow reader before its answer is no longer read from the application.
 const ROOM: usize = 64 << 10;
 
+/// Up to this much is gathered into one system call while more of the answer is at hand.
+const GATHERED: usize = 16 << 10;
+
 /// The client is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
@@ -202,10 +205,23 @@ impl<'a> Downstream<'a> {
 
     /// Ready when there is room for more of the answer.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        if let Some(conn) = self.conn() {
-            return conn.poll_sent(cx, ROOM).map_err(|_| Gone);
+        match self.conn() {
+            // Sent with what follows, or when nothing follows soon.
+            Some(conn) if conn.pending() <= ROOM => Poll::Ready(Ok(())),
+            Some(conn) => conn.poll_sent(cx, ROOM).map_err(|_| Gone),
+            None => self.poll_window(cx),
         }
-        self.poll_window(cx)
+    }
+
+    /// Hands what waits to the socket: nothing more of the answer comes at once.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Gone> {
+        match self.conn() {
+            Some(conn) => match conn.poll_sent(cx, usize::MAX) {
+                Poll::Ready(Err(_)) => Err(Gone),
+                _ => Ok(()),
+            },
+            None => Ok(()),
+        }
     }
 
     /// Gives HTTP/2 what waits as far as the client's window goes.
@@ -225,7 +241,8 @@ impl<'a> Downstream<'a> {
 
     /// Takes a part of the answer's body. To be called when there was room.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Gone> {
-        // A chunk's size that came without its data is told as an empty part, and an empty chunk would end the body.
+        // The session reads one where trailers follow. As a chunk it would be the end of the body, and the real end would
+        // stand in front of the next message.
         if chunk.is_empty() {
             return Ok(());
         }
@@ -241,14 +258,19 @@ impl<'a> Downstream<'a> {
         let Some(conn) = self.conn() else { return Err(Gone) };
         match framing {
             Framing::None => Ok(()),
+            Framing::Length | Framing::Close if conn.pending() + chunk.len() < GATHERED => {
+                conn.send(&chunk);
+                Ok(())
+            }
             Framing::Length | Framing::Close => conn.poll_send(cx, &chunk).map_err(|_| Gone),
             Framing::Chunked => {
                 conn.send_with(|out| {
                     let _ = write!(out, "{:X}\r\n", chunk.len());
                 });
-                if chunk.len() < 16 << 10 {
+                if conn.pending() + chunk.len() < GATHERED {
                     conn.send(&chunk);
-                    return conn.poll_send(cx, b"\r\n").map_err(|_| Gone);
+                    conn.send(b"\r\n");
+                    return Ok(());
                 }
                 conn.poll_send(cx, &chunk).map_err(|_| Gone)?;
                 conn.poll_send(cx, b"\r\n").map_err(|_| Gone)

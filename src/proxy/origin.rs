@@ -142,7 +142,8 @@ impl Origin {
 
     /// Takes a part of the request's body. To be called when there was room.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Broken> {
-        // A chunk's size that came without its data is told as an empty part, and an empty chunk would end the body.
+        // The session reads one where trailers follow. As a chunk it would be the end of the body, and the real end would
+        // stand in front of the next message.
         if chunk.is_empty() {
             return Ok(());
         }

@@ -132,10 +132,12 @@ impl Table {
 pub fn rule(route: &config::Route, config: &Config) -> Rule {
     let m = &route.matches;
     let named = m.listener.as_ref().filter(|l| *l != "any");
+    // A listener that needs a restart to be there matches nothing until then; it must not match everything. Each such
+    // route has a number of its own, past the last.
+    let absent = || config.listeners.len() + config.routes.iter().position(|r| r.name == route.name).unwrap_or(0);
     Rule {
         name: route.name.clone(),
-        // A name that is no listener matches nothing; it must not match everything.
-        listener: named.map(|name| config.listeners.iter().position(|l| l.name == *name).unwrap_or(usize::MAX)),
+        listener: named.map(|name| config.listeners.iter().position(|l| l.name == *name).unwrap_or_else(absent)),
         host: m.host.clone(),
         path: m.path.clone(),
         methods: m.methods.clone(),

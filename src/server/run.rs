@@ -400,6 +400,8 @@ impl Running {
         // Before anybody can know that we run: a signal must find who heeds it.
         let signals = Signals::new();
         let mut administration = Vec::new();
+        let probes = self.admin.iter().find(|(_, surface)| matches!(surface, Surface::Probes));
+        let probes = probes.and_then(|(listener, _)| listener.local_addr().ok());
         for (listener, surface) in self.admin.drain(..) {
             let control = Arc::new(Administration(shared.clone()));
             administration.push(tokio::spawn(admin::serve(listener, surface, control)).abort_handle());
@@ -417,7 +419,7 @@ impl Running {
         for (name, address) in &self.addresses {
             tracing::info!(event = "listening", listener = name, address);
         }
-        tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = shared.proxy.state.load().hash, admin = %self.admin_address);
+        tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = shared.proxy.state.load().hash, admin = %self.admin_address, probes = probes.map(tracing::field::display));
         self.offer_upgrade(administration);
         tokio::spawn(look_around(shared.clone(), self.listeners.iter().filter_map(|(_, g)| g.tls.clone()).collect()));
         self.listeners.clear();

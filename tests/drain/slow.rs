@@ -30,7 +30,7 @@ fn is_whole(body: &[u8]) -> bool {
 
 /// Little is kept for us by the kernel, so that the proxy has to.
 fn small_window(socket: &std::net::TcpStream) {
-    socket2::SockRef::from(socket).set_recv_buffer_size(8 << 10).unwrap();
+    socket2::SockRef::from(socket).set_recv_buffer_size(64 << 10).unwrap();
 }
 
 #[test]

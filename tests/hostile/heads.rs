@@ -255,7 +255,7 @@ fn the_guard_lets_good_requests_pass() {
     let pair = Pair::new("");
     let good = [
         ("\r\nGET /a HTTP/1.1\r\nHost: test.example\r\n\r\n", "/a"),
-        ("GET http://test.example/b?x=%20 HTTP/1.1\r\nHost: TEST.example\r\n\r\n", "/b?x=%20"),
+        ("GET http://test.example/b?x=%20 HTTP/1.1\r\nHost: test.example\r\n\r\n", "/b?x=%20"),
         ("GET /c HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "/c"),
         ("GET /d HTTP/1.1\r\nhOsT:test.example\r\nX:\r\nY: \t a b \t\r\n\r\n", "/d"),
         ("POST /e HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: Chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\n\r\n", "/e"),

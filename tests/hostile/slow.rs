@@ -126,6 +126,7 @@ fn http2_that_never_gets_to_a_request() {
         });
         scope.spawn(|| {
             let mut raw = Raw::connect(addr);
+            raw.settle();
             raw.frame(HEADERS, 0, 1, &[0x82]);
             let since = Instant::now();
             while raw.read().is_ok() {}
