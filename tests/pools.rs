@@ -13,6 +13,8 @@ mod lives;
 mod names;
 #[path = "pools/posts.rs"]
 mod posts;
+#[path = "pools/unsent.rs"]
+mod unsent;
 
 use common::*;
 

@@ -47,9 +47,9 @@ fn an_endpoint_that_refuses_is_passed_over() {
     for balance in ["round_robin", "least_request", "peak_ewma"] {
         let proxy = before(&[nobody(), origin.to_string()], &format!(", load_balance: {balance}"), "");
         load(&proxy, 4, 25, b"body");
-        assert_eq!(proxy.metric("outboard_attempts_total{outcome=\"ok\",upstream=\"app\"}"), 100.0, "{balance}");
+        proxy.await_metric("outboard_attempts_total{outcome=\"ok\",upstream=\"app\"}", 100.0);
         assert!(proxy.metric("outboard_attempts_total{outcome=\"connect\",upstream=\"app\"}") > 0.0, "{balance}");
-        assert_eq!(proxy.metric("outboard_upstream_connections{state=\"active\",upstream=\"app\"}"), 0.0);
+        proxy.await_metric("outboard_upstream_connections{state=\"active\",upstream=\"app\"}", 0.0);
     }
     let proxy = before(&[nobody(), nobody()], "", "");
     let answer = Client::connect(proxy.addr("inbound")).post("/", b"body");
