@@ -46,6 +46,8 @@ pub(super) enum Ended {
 pub(super) enum Failed {
     /// A connection that waited was closed just now: nothing of an answer came.
     Stale,
+    /// The application says that it did not begin with the request: REFUSED_STREAM, or a GOAWAY that leaves it out.
+    Unsent,
     /// For this reason.
     Refused(Refusal),
 }
@@ -392,8 +394,12 @@ impl<'x, 's> Exchange<'x, 's> {
         Ok(())
     }
 
-    fn no_answer(&self, broken: &Broken) -> Failed {
-        let Some(origin) = &self.origin else { return Reason::UpstreamReset.into_refusal("").into() };
+    fn no_answer(&mut self, broken: &Broken) -> Failed {
+        let Some(origin) = &mut self.origin else { return Reason::UpstreamReset.into_refusal("").into() };
+        if broken.is_unsent() {
+            origin.sent = UpstreamSent::None;
+            return Failed::Unsent;
+        }
         let nothing_came = matches!(
             broken.0.etype(),
             pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError | pingora::ErrorType::H2Error
