@@ -157,6 +157,15 @@ impl Transport {
     }
 }
 
+/// Sees what the owner reads; `false` when it must not be used.
+struct Watch(Box<dyn FnMut(&[u8]) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     transport: Transport,
@@ -173,6 +182,8 @@ struct Inner {
     /// What is written is thrown away.
     muted: bool,
     failed: Option<io::ErrorKind>,
+    watch: Option<Watch>,
+    malformed: bool,
     bytes_in: u64,
     bytes_out: u64,
     /// Shows `bytes_out` to whoever gave the stream away.
@@ -210,6 +221,8 @@ impl Conn {
             read_ahead: false,
             muted: false,
             failed: None,
+            watch: None,
+            malformed: false,
             bytes_in: 0,
             bytes_out: 0,
             meter: None,
@@ -232,6 +245,22 @@ impl Conn {
     pub fn with_read_ahead(mut self) -> Self {
         self.inner.get_mut().read_ahead = true;
         self
+    }
+
+    /// Shows `watch` every byte that the owner reads from now on, before the owner has it. Once it answers `false`, reading
+    /// fails and [`Conn::is_malformed`] says why.
+    pub fn watch(&mut self, watch: impl FnMut(&[u8]) -> bool + Send + Sync + 'static) {
+        self.inner.get_mut().watch = Some(Watch(Box::new(watch)));
+    }
+
+    /// Ends the watch.
+    pub fn unwatch(&mut self) {
+        self.inner.get_mut().watch = None;
+    }
+
+    /// Whether the watch refused what was read.
+    pub fn is_malformed(&self) -> bool {
+        self.inner.lock().malformed
     }
 
     /// The stream under a session, where it is one of ours.
@@ -462,7 +491,16 @@ const HIGH_WATER: usize = 64 << 10;
 
 impl AsyncRead for Conn {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.inner.get_mut().poll_read(cx, buf)
+        let inner = self.inner.get_mut();
+        let before = buf.filled().len();
+        ready!(inner.poll_read(cx, buf))?;
+        if let Some(watch) = &mut inner.watch
+            && !(watch.0)(&buf.filled()[before..])
+        {
+            inner.malformed = true;
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -12,6 +12,7 @@ use pingora::protocols::http::ServerSession;
 use tokio::time::{Duration, Instant};
 use tokio_util::io::poll_read_buf;
 
+use super::chunked::ChunkGuard;
 use super::{head, http2, linger};
 use crate::config::Direction;
 use crate::io::Conn;
@@ -32,8 +33,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How reading a head ended.
 enum Head {
-    /// A head that may be parsed stands at the front of the buffer.
-    Whole,
+    /// A head that may be parsed stands at the front of the buffer, so long, with a body framed like this.
+    Whole(usize, head::Body),
     /// The connection began with the preface of HTTP/2.
     Http2,
     /// No request came: the client left, or time is up.
@@ -99,7 +100,16 @@ async fn run(
             }
         };
         match read {
-            Head::Whole => {}
+            Head::Whole(end, head::Body::Chunked) => {
+                // The parser of chunks forgives a lot; what it would have to forgive is refused before it sees it.
+                let mut guard = ChunkGuard::new();
+                if let Err(refusal) = guard.feed(&buf[end..]) {
+                    refuse(&conn, &client, proxy, &refusal);
+                    return linger::close(&conn, &mut timer, limits.header_read_timeout).await;
+                }
+                conn.watch(move |bytes| guard.feed(bytes).is_ok());
+            }
+            Head::Whole(..) => {}
             Head::Closed | Head::Http2 => return,
             Head::Refused(refusal) => {
                 refuse(&conn, &client, proxy, &refusal);
@@ -126,6 +136,7 @@ async fn run(
             Next::Request(stream, rest) => {
                 let Some(same) = own(stream) else { return };
                 (conn, buf) = (same, rest);
+                conn.unwatch();
             }
             Next::Close(stream) => {
                 let Some(conn) = Conn::of(&stream) else { return };
@@ -227,7 +238,7 @@ fn check(bytes: &[u8], limits: &Limits) -> Head {
         return Head::Refused(too_large(bytes));
     }
     match head::check(bytes, &head::Limits::default()) {
-        Ok(_) => Head::Whole,
+        Ok(head) => Head::Whole(bytes.len(), head.body),
         Err(refusal) => Head::Refused(refusal),
     }
 }

@@ -12,6 +12,7 @@ use pingora::protocols::http::v2::server::{H2Accept, HttpSession, default_h2_opt
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, timeout};
 
+use super::frames::{Frames, HalfHead};
 use crate::config::Direction;
 use crate::io::Conn;
 use crate::lifecycle::Phase;
@@ -26,6 +27,9 @@ const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// How long the last answers may stand still once the process leaves and no stream is open.
 const LAST_BYTES: Duration = Duration::from_secs(5);
+
+/// How long a client that never sent a request may take to end its connection once it was told to go.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Streams that are being served.
 #[derive(Default)]
@@ -51,6 +55,8 @@ enum Event {
     Leave,
     /// No stream for keepalive_timeout, or a client that says nothing.
     Idle,
+    /// A request's head did not arrive in time.
+    HalfHead,
     /// A stream ended.
     Fell,
 }
@@ -65,6 +71,12 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
     options.initial_connection_window_size(CONNECTION_WINDOW);
     let written = conn.meter();
     let mut seen = 0;
+    let half = HalfHead::default();
+    let mut frames = Frames::new(half.clone());
+    conn.watch(move |bytes| {
+        frames.feed(bytes);
+        true
+    });
     // The preface and the settings have as long as a head.
     let shaking = handshake(Box::new(conn.with_back_pressure()), Some(options));
     let Ok(Ok(mut connection)) = timeout(limits.header_read_timeout, shaking).await else { return };
@@ -83,6 +95,7 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
     let (mut leaving, mut accepted, mut malformed) = (false, 0u32, 0u32);
     let mut timer = Timer::default();
     let mut idle_since = Instant::now();
+    let mut never_began = false;
     // An answer that was handed over may wait in this connection for its client. While the process leaves, the connection
     // is in flight until it has ended, which is when its last byte left.
     let mut unsent = None;
@@ -105,16 +118,19 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
                 if fell.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Event::Fell);
                 }
-                if open.count.load(Ordering::Acquire) == 0 {
+                let half = half.since().map(|since| since + limits.header_read_timeout);
+                let idle = (open.count.load(Ordering::Acquire) == 0).then(|| {
                     let patience = match accepted {
+                        0 if never_began => GOODBYE,
                         0 => limits.header_read_timeout,
                         _ if unsent.is_some() => LAST_BYTES,
                         _ => limits.keepalive_timeout,
                     };
-                    timer.set(idle_since + patience);
-                    return timer.poll(cx).map(|()| Event::Idle);
-                }
-                Poll::Pending
+                    idle_since + patience
+                });
+                let Some(deadline) = half.into_iter().chain(idle).min() else { return Poll::Pending };
+                timer.set(deadline);
+                timer.poll(cx).map(|()| if half == Some(deadline) { Event::HalfHead } else { Event::Idle })
             })
             .await
         };
@@ -142,7 +158,18 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
                     return;
                 }
             }
-            Event::Accepted(Ok(None) | Err(_)) => return,
+            Event::Accepted(Ok(None)) => return,
+            Event::Accepted(Err(e)) => {
+                // What the library below cannot even decode ends the connection with a GOAWAY of its own.
+                if e.root_cause().downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library) {
+                    proxy.refuse_head(&client, &Reason::BadRequest.into(), "HTTP/2");
+                }
+                return;
+            }
+            Event::HalfHead => {
+                proxy.refuse_head(&client, &Reason::RequestTimeout.into(), "HTTP/2");
+                return;
+            }
             Event::Leave => {
                 leaving = true;
                 connection.graceful_shutdown();
@@ -150,7 +177,7 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
             Event::Fell => idle_since = Instant::now(),
             Event::Idle if leaving => {
                 let now = written.load(Ordering::Relaxed);
-                if now == seen {
+                if now == seen || never_began {
                     return;
                 }
                 // A slow client still takes the last answers.
@@ -159,6 +186,7 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
             }
             Event::Idle => {
                 leaving = true;
+                never_began = accepted == 0;
                 idle_since = Instant::now();
                 connection.graceful_shutdown();
             }

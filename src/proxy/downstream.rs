@@ -19,6 +19,9 @@ use crate::route::table::Changes;
 /// This much may wait for a slow reader before its answer is no longer read from the application.
 const ROOM: usize = 64 << 10;
 
+/// Up to this much is gathered into one system call while more of the answer is at hand.
+const GATHERED: usize = 16 << 10;
+
 /// The client is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
@@ -104,12 +107,13 @@ impl<'a> Downstream<'a> {
     /// Writes an informational head: 100 and 103. HTTP/2 clients are sent none (docs/limits.md).
     pub(super) fn inform(&mut self, status: StatusCode, headers: Option<&ResponseHeader>) {
         let http10 = self.session.req_header().version == Version::HTTP_10;
+        let nominated = headers.map(|h| hop::nominated(&h.headers)).unwrap_or_default();
         if let (Some(conn), false, false) = (self.conn(), self.head_written, http10) {
             conn.send_with(|out| {
                 status_line(out, status, None);
                 if let Some(headers) = headers {
                     each(headers, |name, value| {
-                        if !hop::is_hop_by_hop(name) {
+                        if !hop::is_hop_by_hop(name) && !is_one_of(&nominated, name) {
                             field(out, name, value.as_bytes());
                         }
                     });
@@ -151,7 +155,7 @@ impl<'a> Downstream<'a> {
                 let kept = upgrade && name.eq_ignore_ascii_case(b"upgrade");
                 let dropped = hop::is_hop_by_hop(name) && !kept
                     || no_length && name.eq_ignore_ascii_case(b"content-length")
-                    || nominated.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
+                    || is_one_of(&nominated, name)
                     || !changes.is_empty() && drops(changes, name);
                 if !dropped {
                     field(out, name, value.as_bytes());
@@ -179,7 +183,8 @@ impl<'a> Downstream<'a> {
 
     fn write_head2(&mut self, head: &ResponseHeader, changes: &Changes, bodiless: bool) -> Result<(), Gone> {
         let mut copy = head.clone();
-        for name in hop::nominated(&head.headers) {
+        let ended = head.headers.keys().filter(|n| hop::is_hop_by_hop(n.as_str().as_bytes())).cloned();
+        for name in ended.chain(hop::nominated(&head.headers)) {
             remove(&mut copy, &name);
         }
         for name in changes.remove.iter().chain(changes.set.iter().map(|(n, _)| n)) {
@@ -200,10 +205,23 @@ impl<'a> Downstream<'a> {
 
     /// Ready when there is room for more of the answer.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        if let Some(conn) = self.conn() {
-            return conn.poll_sent(cx, ROOM).map_err(|_| Gone);
+        match self.conn() {
+            // Sent with what follows, or when nothing follows soon.
+            Some(conn) if conn.pending() <= ROOM => Poll::Ready(Ok(())),
+            Some(conn) => conn.poll_sent(cx, ROOM).map_err(|_| Gone),
+            None => self.poll_window(cx),
         }
-        self.poll_window(cx)
+    }
+
+    /// Hands what waits to the socket: nothing more of the answer comes at once.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Gone> {
+        match self.conn() {
+            Some(conn) => match conn.poll_sent(cx, usize::MAX) {
+                Poll::Ready(Err(_)) => Err(Gone),
+                _ => Ok(()),
+            },
+            None => Ok(()),
+        }
     }
 
     /// Gives HTTP/2 what waits as far as the client's window goes.
@@ -240,14 +258,19 @@ impl<'a> Downstream<'a> {
         let Some(conn) = self.conn() else { return Err(Gone) };
         match framing {
             Framing::None => Ok(()),
+            Framing::Length | Framing::Close if conn.pending() + chunk.len() < GATHERED => {
+                conn.send(&chunk);
+                Ok(())
+            }
             Framing::Length | Framing::Close => conn.poll_send(cx, &chunk).map_err(|_| Gone),
             Framing::Chunked => {
                 conn.send_with(|out| {
                     let _ = write!(out, "{:X}\r\n", chunk.len());
                 });
-                if chunk.len() < 16 << 10 {
+                if conn.pending() + chunk.len() < GATHERED {
                     conn.send(&chunk);
-                    return conn.poll_send(cx, b"\r\n").map_err(|_| Gone);
+                    conn.send(b"\r\n");
+                    return Ok(());
                 }
                 conn.poll_send(cx, &chunk).map_err(|_| Gone)?;
                 conn.poll_send(cx, b"\r\n").map_err(|_| Gone)
@@ -300,13 +323,6 @@ impl<'a> Downstream<'a> {
             self.session.shutdown_with_reason(h2::Reason::INTERNAL_ERROR);
         }
     }
-
-    /// Tells an HTTP/2 client whose request was not read to its end that nothing more of it is wanted.
-    pub(super) fn stop_upload(&mut self) {
-        if let Some(stream) = &mut self.h2 {
-            stream.send_reset(h2::Reason::NO_ERROR);
-        }
-    }
 }
 
 /// Whether an answer to this method with this status has no body whatever its head says.
@@ -316,6 +332,10 @@ pub(super) fn is_bodiless(method: &Method, status: StatusCode) -> bool {
 
 fn remove(head: &mut ResponseHeader, name: &http::HeaderName) {
     head.remove_header(name);
+}
+
+fn is_one_of(names: &[http::HeaderName], name: &[u8]) -> bool {
+    names.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
 }
 
 fn drops(changes: &Changes, name: &[u8]) -> bool {

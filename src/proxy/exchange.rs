@@ -290,7 +290,14 @@ impl<'x, 's> Exchange<'x, 's> {
                 self.waits_for_client = false;
                 self.answer_moved = Instant::now();
             }
-            match std::task::ready!(origin.poll_body(cx)) {
+            let Poll::Ready(read) = origin.poll_body(cx) else {
+                // Nothing more comes at once: what is there goes to the client now.
+                if !self.cx.client_left && self.down.flush(cx).is_err() {
+                    return Poll::Ready(Event::Gone);
+                }
+                return Poll::Pending;
+            };
+            match read {
                 Ok(Some(chunk)) => {
                     self.answer_moved = Instant::now();
                     if !self.cx.client_left && self.down.write(cx, chunk).is_err() {

@@ -33,7 +33,7 @@ use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
@@ -234,6 +234,9 @@ impl Proxy {
 
     fn route(&self, cx: &Context, head: &RequestHeader) -> Result<Arc<Route>, Refusal> {
         let path = cx.uri.path();
+        if path == "*" && cx.method != Method::OPTIONS {
+            return Err(Refusal::new(Reason::BadRequest, "the target * is for OPTIONS alone"));
+        }
         let strict = check_path(path, false);
         let host = match &cx.host {
             Some(host) => Some(host_without_port(host.to_str().map_err(|_| Reason::BadRequest)?)),

@@ -69,9 +69,8 @@ pub(super) async fn refuse(
         down.close = true;
     }
     cx.response_bytes = down.body_bytes;
-    if down.is_http2() && request.is_some_and(Received::streams_body) {
-        down.stop_upload();
-    }
+    // An HTTP/2 client whose body was not read is told so by the library behind the answer, once its stream is dropped; a
+    // reset of ours would overtake the answer.
 }
 
 fn head(cx: &Context, refusal: &Refusal, length: usize) -> pingora::Result<ResponseHeader> {

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
 use pingora::http::RequestHeader;
 
@@ -72,16 +73,22 @@ pub(super) fn http2(outgoing: &Outgoing<'_>) -> Result<Box<RequestHeader>, Refus
             }
         }
     }
-    let cannot = |_| Refusal::new(Reason::BadRequest, "the request cannot be forwarded");
+    let cannot = || Refusal::new(Reason::BadRequest, "the request cannot be forwarded");
     let target = outgoing.rewritten();
-    let target: Uri = target.as_deref().unwrap_or_else(|| outgoing.target()).parse().map_err(cannot)?;
-    let mut head = RequestHeader::build_no_case(outgoing.cx.method.clone(), b"/", Some(16))
-        .map_err(|_| Refusal::new(Reason::BadRequest, "the request cannot be forwarded"))?;
-    head.set_uri(target);
+    let target: PathAndQuery =
+        target.as_deref().unwrap_or_else(|| outgoing.target()).parse().map_err(|_| cannot())?;
+    let mut head =
+        RequestHeader::build_no_case(outgoing.cx.method.clone(), b"/", Some(16)).map_err(|_| cannot())?;
     head.set_version(Version::HTTP_2);
     let mut map = Map(head);
     fields(outgoing, true, &mut map);
-    Ok(Box::new(map.0))
+    let mut head = map.0;
+    // HTTP/2 has Host in its target, and nowhere else.
+    let host = head.remove_header(&header::HOST);
+    let scheme = if outgoing.route.upstream.is_over_tls() { "https" } else { "http" };
+    let uri = Uri::builder().scheme(scheme).authority(host.as_ref().map_or(&b""[..], |h| h.as_bytes()));
+    head.set_uri(uri.path_and_query(target).build().map_err(|_| cannot())?);
+    Ok(Box::new(head))
 }
 
 /// What pingora's HTTP/1 session has to know of a head that was written here: how to read the answer.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::downstream::Downstream;
+use crate::io::Conn;
 use crate::refusal::{Reason, Refusal};
 use crate::timer::Timer;
 use crate::units::Size;
@@ -63,12 +64,19 @@ impl Drop for Held {
 
 /// Reads a part of the body; none at its end. A read that was given up goes on where it stopped.
 pub(super) fn poll_read(session: &mut ServerSession, cx: &mut Poller<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
-    let mut read = pin!(session.read_request_body());
-    read.as_mut().poll(cx).map_err(|e| refusal(&e))
+    let read = {
+        let mut read = pin!(session.read_request_body());
+        read.as_mut().poll(cx)
+    };
+    read.map_err(|e| {
+        let malformed = session.stream().and_then(Conn::of).is_some_and(Conn::is_malformed);
+        refusal(&e, malformed)
+    })
 }
 
-fn refusal(e: &pingora::Error) -> Refusal {
+fn refusal(e: &pingora::Error, malformed: bool) -> Refusal {
     match e.etype() {
+        _ if malformed => Refusal::new(Reason::BadRequest, "the body is malformed"),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => Reason::ClientLeft.into(),
         _ => Refusal::new(Reason::BadRequest, "the body is malformed"),
     }

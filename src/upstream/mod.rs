@@ -162,7 +162,7 @@ impl Upstream {
         self.set.load().endpoints.iter().for_each(|e| e.sweep(now));
     }
 
-    /// The longest an idle connection can be kept, for whoever plans the next sweep.
+    /// Whether its endpoints are spoken to under TLS.
     pub fn is_over_tls(&self) -> bool {
         self.tls.is_some()
     }

@@ -106,11 +106,14 @@ impl Client {
         self.stream(Client::build("GET", path), true)?.answer()
     }
 
-    /// POST, and its answer.
+    /// POST with Content-Length, and its answer.
     pub fn post(&self, path: &str, body: impl Into<Bytes>) -> Result<Answer, h2::Error> {
-        let mut stream = self.stream(Client::build("POST", path), false)?;
+        let body = body.into();
+        let mut head = Client::build("POST", path);
+        head.headers_mut().insert(http::header::CONTENT_LENGTH, body.len().into());
+        let mut stream = self.stream(head, false)?;
         // What the proxy does not take any more must not keep its answer from being read.
-        let _ = stream.send_all(body.into(), true);
+        let _ = stream.send_all(body, true);
         stream.answer()
     }
 

@@ -1,5 +1,6 @@
 //! HTTP/2 frames written by hand: what no client library lets out.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -11,6 +12,7 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
@@ -20,6 +22,11 @@ const ACK: u8 = 1;
 /// A connection on which any frame can be sent.
 pub struct Raw {
     pub stream: TcpStream,
+    /// What may be sent on the connection, and on a new stream.
+    window: usize,
+    stream_window: usize,
+    /// Read while a window was waited for.
+    kept: VecDeque<Frame>,
 }
 
 /// A frame that came.
@@ -50,10 +57,26 @@ impl Raw {
         let stream = TcpStream::connect(addr).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(patience() * 2)).unwrap();
-        let mut raw = Raw { stream };
+        let mut raw = Raw { stream, window: 65_535, stream_window: 65_535, kept: VecDeque::new() };
         raw.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         raw.frame(SETTINGS, 0, 0, &[]);
         raw
+    }
+
+    /// Waits until the proxy has read everything so far, and has had its settings acknowledged.
+    pub fn settle(&mut self) {
+        self.frame(PING, 0, 0, b"settled?");
+        loop {
+            let mut head = [0; 9];
+            self.stream.read_exact(&mut head).unwrap();
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            self.stream.read_exact(&mut payload).unwrap();
+            match (head[3], head[4] & ACK) {
+                (SETTINGS, 0) => self.frame(SETTINGS, ACK, 0, &[]),
+                (PING, ACK) => return,
+                _ => {}
+            }
+        }
     }
 
     /// Sends a frame.
@@ -77,8 +100,44 @@ impl Raw {
         self.frame(DATA, if end { END_STREAM } else { 0 }, stream, bytes);
     }
 
+    /// Sends a body on a new stream as fast as the windows allow; stops where the stream is reset or answered.
+    pub fn body(&mut self, stream: u32, mut bytes: &[u8]) {
+        let mut left = self.stream_window;
+        while !bytes.is_empty() {
+            let part = bytes.len().min(16 << 10).min(left).min(self.window);
+            if part > 0 {
+                self.data(stream, &bytes[..part], part == bytes.len());
+                bytes = &bytes[part..];
+                left -= part;
+                self.window -= part;
+                continue;
+            }
+            let Ok(frame) = self.next() else { return };
+            match frame.kind {
+                WINDOW_UPDATE => {
+                    let more = u32::from_be_bytes(frame.payload[..4].try_into().unwrap()) as usize;
+                    if frame.stream == 0 { self.window += more } else { left += more }
+                }
+                _ => {
+                    let over = matches!(frame.kind, HEADERS | RST_STREAM | GOAWAY);
+                    self.kept.push_back(frame);
+                    if over {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
     /// Reads a frame; settings and pings are acknowledged and not told.
     pub fn read(&mut self) -> io::Result<Frame> {
+        match self.kept.pop_front() {
+            Some(frame) => Ok(frame),
+            None => self.next(),
+        }
+    }
+
+    fn next(&mut self) -> io::Result<Frame> {
         loop {
             let mut head = [0; 9];
             self.stream.read_exact(&mut head)?;

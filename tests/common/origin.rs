@@ -35,6 +35,8 @@ pub struct Received {
     pub headers: Vec<(String, String)>,
     /// What [`Conn::read_body`] read of its body.
     pub body: Vec<u8>,
+    /// Its body was read to its end.
+    pub whole: bool,
     /// The head's bytes.
     pub raw: Vec<u8>,
     /// On which connection, from 0.
@@ -136,6 +138,11 @@ impl Origin {
         self.shared.requests.lock().unwrap().iter().filter(|r| r.target == target).count()
     }
 
+    /// How many came whole, their body read to its end.
+    pub fn whole(&self) -> usize {
+        self.shared.requests.lock().unwrap().iter().filter(|r| r.whole).count()
+    }
+
     /// How many connections were made.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
@@ -223,6 +230,7 @@ impl Conn {
             target: line.next().unwrap_or_default(),
             headers: lines.filter_map(field).collect(),
             body: Vec::new(),
+            whole: false,
             raw,
             connection: self.index,
             at: Instant::now(),
@@ -234,18 +242,27 @@ impl Conn {
     /// Reads the body that this head announces; what came of it where the connection ended first.
     pub fn read_body(&mut self, head: &Head) -> Vec<u8> {
         let mut body = Vec::new();
+        let mut whole = true;
         if head.header("transfer-encoding").is_some() {
-            while let Some(chunk) = self.read_chunk().filter(|c| !c.is_empty()) {
-                body.extend_from_slice(&chunk);
+            loop {
+                match self.read_chunk() {
+                    Some(chunk) if !chunk.is_empty() => body.extend_from_slice(&chunk),
+                    end => {
+                        whole = end.is_some();
+                        break;
+                    }
+                }
             }
         } else if let Some(length) = head.header("content-length").and_then(|v| v.parse::<usize>().ok()) {
             while self.buf.len() < length && self.more().is_some() {}
             let there = length.min(self.buf.len());
             body.extend(self.buf.drain(..there));
+            whole = there == length;
         }
         let mut requests = self.shared.requests.lock().unwrap();
         if let Some(received) = requests.iter_mut().rev().find(|r| r.connection == self.index) {
             received.body.clone_from(&body);
+            received.whole = whole;
         }
         body
     }
