@@ -100,9 +100,11 @@ fn a_post_runs_to_its_end() {
     for (n, how) in ["fin", "reset", "h2-reset", "h2-gone", "large"].into_iter().enumerate() {
         let path = format!("/{how}");
         let body = vec![b'x'; if how == "large" { 200_000 } else { 7 }];
-        let asked = || eventually("the application has it all", || {
-            origin.requests().get(n).is_some_and(|r| r.body.len() == body.len())
-        });
+        let asked = || {
+            eventually("the application has it all", || {
+                origin.requests().get(n).is_some_and(|r| r.body.len() == body.len())
+            })
+        };
         if how.starts_with("h2") {
             let client = http2::Client::connect(addr);
             let mut stream = client.stream(http2::Client::build("POST", &path), false).unwrap();
@@ -185,7 +187,11 @@ fn half_a_request_is_never_made_whole() {
             client.request("POST", path, &[header], b"");
             client.send(if path == "/length" { "x".repeat(1000) } else { format!("3e8\r\n{}\r\n", "x".repeat(1000)) });
             eventually("the application is asked", || origin.count() == before + 1);
-            if reset { client.reset() } else { drop(client) }
+            if reset {
+                client.reset()
+            } else {
+                drop(client)
+            }
             let (target, length) = ended.recv_timeout(Duration::from_millis(500)).unwrap();
             assert_eq!(target, path);
             assert!(length <= 1000);

@@ -176,13 +176,17 @@ fn no_other_protocol_is_switched_to() {
     let origin = Origin::echo();
     let proxy = Proxy::start(&yaml(&origin, ""));
     let mut client = Client::connect(proxy.addr("inbound"));
-    let upgrade = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAAQAAP__")];
+    let upgrade =
+        [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAAQAAP__")];
     client.request("GET", "/", &upgrade, b"");
     assert_eq!(client.read_response().status, 200);
     client.request("GET", "/", &[("Upgrade", "websocket")], b"");
     assert_eq!(client.read_response().status, 200, "without Connection: Upgrade it asks for nothing");
     for seen in origin.requests() {
-        assert_eq!((seen.header("upgrade"), seen.header("connection"), seen.header("http2-settings")), (None, None, None));
+        assert_eq!(
+            (seen.header("upgrade"), seen.header("connection"), seen.header("http2-settings")),
+            (None, None, None)
+        );
     }
 }
 

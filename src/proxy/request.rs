@@ -75,10 +75,8 @@ pub(super) fn http2(outgoing: &Outgoing<'_>) -> Result<Box<RequestHeader>, Refus
     }
     let cannot = || Refusal::new(Reason::BadRequest, "the request cannot be forwarded");
     let target = outgoing.rewritten();
-    let target: PathAndQuery =
-        target.as_deref().unwrap_or_else(|| outgoing.target()).parse().map_err(|_| cannot())?;
-    let mut head =
-        RequestHeader::build_no_case(outgoing.cx.method.clone(), b"/", Some(16)).map_err(|_| cannot())?;
+    let target: PathAndQuery = target.as_deref().unwrap_or_else(|| outgoing.target()).parse().map_err(|_| cannot())?;
+    let mut head = RequestHeader::build_no_case(outgoing.cx.method.clone(), b"/", Some(16)).map_err(|_| cannot())?;
     head.set_version(Version::HTTP_2);
     let mut map = Map(head);
     fields(outgoing, true, &mut map);

@@ -206,7 +206,10 @@ fn trailers_pass_from_http2_to_http2() {
     head.headers_mut().insert("te", "trailers".parse().unwrap());
     let client = http2::Client::connect(proxy.addr("inbound"));
     let answer = client.stream(head, true).unwrap().answer().unwrap();
-    assert_eq!((answer.body.as_slice(), &answer.trailers.unwrap()["grpc-status"]), (&b"body"[..], &"0".parse().unwrap()));
+    assert_eq!(
+        (answer.body.as_slice(), &answer.trailers.unwrap()["grpc-status"]),
+        (&b"body"[..], &"0".parse().unwrap())
+    );
     assert_eq!(origin.requests()[0].headers["te"], "trailers");
     // An HTTP/1 client gets the body without them.
     assert_eq!(Client::connect(proxy.addr("inbound")).get("/").text(), "body");

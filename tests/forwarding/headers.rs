@@ -97,7 +97,8 @@ const FORGED: [(&str, &str); 10] = [
 #[test]
 fn a_stranger_cannot_say_whom_it_speaks_for() {
     let origin = Origin::echo();
-    let proxy = Proxy::start(&format!("{}upstreams: {{ app: {{ endpoints: [\"{origin}\"] }} }}\n", listener("10.0.0.0/8")));
+    let proxy =
+        Proxy::start(&format!("{}upstreams: {{ app: {{ endpoints: [\"{origin}\"] }} }}\n", listener("10.0.0.0/8")));
     let mut client = Client::connect(proxy.addr("inbound"));
     client.request("GET", "/", &FORGED, b"");
     assert_eq!(client.read_response().status, 200);
@@ -115,7 +116,8 @@ fn a_stranger_cannot_say_whom_it_speaks_for() {
 #[test]
 fn a_trusted_proxy_is_believed_and_appended_to() {
     let origin = Origin::echo();
-    let yaml = format!("{}upstreams: {{ app: {{ endpoints: [\"{origin}\"] }} }}\n", listener("127.0.0.0/8, 5.6.7.8/32"));
+    let yaml =
+        format!("{}upstreams: {{ app: {{ endpoints: [\"{origin}\"] }} }}\n", listener("127.0.0.0/8, 5.6.7.8/32"));
     let proxy = Proxy::start(&yaml);
     let mut client = Client::connect(proxy.addr("inbound"));
     client.request("GET", "/", &FORGED, b"");
