@@ -38,7 +38,7 @@ pub(super) async fn serve(
 ) {
     let started = Instant::now();
     let deadline = started + proxy.state.load().limits.header_read_timeout;
-    let peer = match proxied(&mut socket, peer, &listener, gate.proxy_protocol, deadline).await {
+    let peer = match Box::pin(proxied(&mut socket, peer, &listener, gate.proxy_protocol, deadline)).await {
         Ok(peer) => peer,
         Err(Ended::Refused(cause)) => return listener.metrics.refused(cause),
         Err(Ended::Gone) => return,
@@ -48,7 +48,8 @@ pub(super) async fn serve(
     let Some(tls) = &gate.tls else {
         return clear(socket, client, gate, proxy).await;
     };
-    let handshake = TlsAcceptor::from(tls.current()).accept(socket);
+    // Boxed, as all that is done once: it would make the connection larger for its whole life.
+    let handshake = Box::pin(TlsAcceptor::from(tls.current()).accept(socket));
     let Ok(handshake) = timeout_at(deadline, handshake).await else {
         return client.listener.metrics.refused(ConnectionRefused::Timeout);
     };
@@ -59,7 +60,7 @@ pub(super) async fn serve(
     let conn = Conn::tls(stream.into());
     // Without ALPN a client speaks HTTP/1.1, if that is spoken here.
     if http2 {
-        http2::serve(conn, client, proxy).await;
+        Box::pin(http2::serve(conn, client, proxy)).await;
     } else if gate.protocols.contains(&Protocol::Http1) {
         http1::serve(conn, BytesMut::new(), client, proxy).await;
     }
@@ -71,7 +72,7 @@ async fn clear(socket: Socket, client: Client, gate: &Gate, proxy: &Arc<Proxy>) 
     let speaks = |p: Protocol| gate.protocols.contains(&p);
     match (speaks(Protocol::Http1), speaks(Protocol::H2c)) {
         (true, true) => http1::serve_or_http2(conn, client, proxy).await,
-        (false, true) => http2::serve(conn, client, proxy).await,
+        (false, true) => Box::pin(http2::serve(conn, client, proxy)).await,
         _ => http1::serve(conn, BytesMut::new(), client, proxy).await,
     }
 }

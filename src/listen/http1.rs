@@ -2,13 +2,15 @@
 //! before pingora parses it.
 
 use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Duration, Instant};
 use tokio_util::io::poll_read_buf;
 
@@ -51,7 +53,7 @@ pub(super) async fn serve_or_http2(mut conn: Conn, client: Client, proxy: &Arc<P
     match read_head(&mut conn, &mut buf, &mut timer, &limits, limits.header_read_timeout, true).await {
         Head::Http2 => {
             conn.unread(&buf);
-            http2::serve(conn, client, proxy).await;
+            Box::pin(http2::serve(conn, client, proxy)).await;
         }
         Head::Closed => {}
         first => run(Box::new(conn), buf, client, proxy, timer, Some(first)).await,
@@ -132,7 +134,8 @@ async fn run(
             refuse(conn, &client, proxy, &Reason::BadRequest.into());
             return linger::close(conn, &mut timer, limits.header_read_timeout).await;
         }
-        match proxy.handle(&client, &mut timer, session).await {
+        // Boxed: a connection that waits for its next request does not hold the space that one takes.
+        match Box::pin(proxy.handle(&client, &mut timer, session)).await {
             Next::Request(stream, rest) => {
                 let Some(same) = own(stream) else { return };
                 (conn, buf) = (same, rest);
@@ -200,10 +203,8 @@ async fn read_head(
             }
         }
         if buf.is_empty() {
+            *buf = BytesMut::new();
             conn.release_buffers();
-        }
-        if buf.capacity() - buf.len() < 512 {
-            buf.reserve(FIRST_READ.max(buf.len()));
         }
         let read = poll_fn(|cx| {
             if let Poll::Ready(read) = poll_read(conn, buf, cx) {
@@ -229,7 +230,22 @@ async fn read_head(
     }
 }
 
+/// Reads more of a head. The first bytes come by way of the stack, so that a connection that waits holds no buffer.
 fn poll_read(conn: &mut Conn, buf: &mut BytesMut, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<usize>> {
+    if buf.is_empty() {
+        let mut scratch = [MaybeUninit::uninit(); FIRST_READ];
+        let mut read = ReadBuf::uninit(&mut scratch);
+        ready!(Pin::new(conn).poll_read(cx, &mut read))?;
+        let read = read.filled();
+        if !read.is_empty() {
+            buf.reserve(FIRST_READ);
+            buf.extend_from_slice(read);
+        }
+        return Poll::Ready(Ok(read.len()));
+    }
+    if buf.capacity() - buf.len() < 512 {
+        buf.reserve(FIRST_READ.max(buf.len()));
+    }
     poll_read_buf(Pin::new(conn), cx, buf)
 }
 
