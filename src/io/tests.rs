@@ -1,4 +1,7 @@
 use std::future::poll_fn;
+use std::pin::Pin;
+
+use tokio::net::UnixStream;
 
 use super::*;
 
