@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use pingora::connectors::http::v2::ConnectionRef;
@@ -66,6 +67,7 @@ pub(super) struct Idle {
 pub(super) struct Shared {
     pub(super) conn: ConnectionRef,
     pub(super) use_: Use,
+    pub(super) quiet: Quiet,
     pub(super) _counted: Arc<Counted>,
 }
 
@@ -74,6 +76,40 @@ pub(super) struct Shared {
 pub(super) struct Use {
     pub(super) opened: Instant,
     pub(super) requests: u32,
+}
+
+/// When a stream of an HTTP/2 connection ended last: held by each stream, and set when it is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Quiet {
+    since: Arc<AtomicU64>,
+    opened: Instant,
+}
+
+impl Quiet {
+    pub(super) fn new(opened: Instant) -> Self {
+        Quiet { since: Arc::default(), opened }
+    }
+
+    fn moved(&self) {
+        self.since.store(self.opened.elapsed().as_micros() as u64, Ordering::Release);
+    }
+}
+
+/// A stream that keeps its connection from being quiet.
+pub(super) struct Stream(pub(super) Quiet);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.moved();
+    }
+}
+
+impl Shared {
+    /// Whether no stream is open, and none was for so long.
+    pub(super) fn is_quiet_for(&self, time: Duration) -> bool {
+        let since = Duration::from_micros(self.quiet.since.load(Ordering::Acquire));
+        self.conn.is_idle() && self.quiet.opened.elapsed().saturating_sub(since) > time
+    }
 }
 
 impl Endpoint {
@@ -111,7 +147,7 @@ impl Endpoint {
     }
 
     /// Closes what waits and will not be used again.
-    pub(super) fn sweep(&self, now: Instant) {
+    pub(super) fn sweep(&self, now: Instant, idle_timeout: Duration) {
         // Closed outside the lock: closing is a system call.
         let mut closed = Vec::new();
         let mut idle = self.idle.lock();
@@ -125,7 +161,7 @@ impl Endpoint {
         }
         drop(idle);
         let mut shared = self.shared.lock();
-        shared.retain(|s| !s.conn.is_closed() && !s.conn.is_shutting_down());
+        shared.retain(|s| !s.conn.is_closed() && !s.conn.is_shutting_down() && !s.is_quiet_for(idle_timeout));
     }
 
     /// Closes everything that waits: the endpoint is gone.

@@ -159,7 +159,7 @@ impl Upstream {
     /// Closes connections that waited too long, or that the application closed.
     pub fn sweep(&self) {
         let now = Instant::now();
-        self.set.load().endpoints.iter().for_each(|e| e.sweep(now));
+        self.set.load().endpoints.iter().for_each(|e| e.sweep(now, self.pool.idle_timeout));
     }
 
     /// Whether its endpoints are spoken to under TLS.

@@ -16,7 +16,7 @@ use pingora::protocols::http::v2::client::Http2Session;
 use tokio::time::Instant;
 
 use super::connect::{Opened, open};
-use super::endpoint::{Attempt, Counted, Endpoint, Idle, Shared, Use};
+use super::endpoint::{Attempt, Counted, Endpoint, Idle, Quiet, Shared, Stream, Use};
 use super::{PoolOptions, Upstream};
 use crate::config::UpstreamProtocol;
 
@@ -29,10 +29,11 @@ pub struct Lease {
     /// Counts the attempt.
     pub attempt: Attempt,
     use_: Use,
+    _stream: Option<Stream>,
 }
 
 impl Upstream {
-    /// Takes a connection that waits, or opens one. `settled` is false for a request that may not be sent twice.
+    /// Takes a connection that waits, or opens one. `repeatable` is false for a request that may not be sent twice.
     ///
     /// # Errors
     /// When no connection can be had; nothing was sent then. Time is bounded by the caller.
@@ -44,7 +45,7 @@ impl Upstream {
             UpstreamProtocol::Auto => endpoint.agreed.load(Ordering::Relaxed) != 1,
         };
         if shares {
-            return self.connect_shared(endpoint, attempt).await;
+            return self.connect_shared(endpoint, attempt, repeatable).await;
         }
         if !fresh && let Some((conn, use_)) = take(&endpoint, &self.pool, repeatable) {
             self.metrics.sent(true);
@@ -88,24 +89,26 @@ impl Upstream {
         let session = conn.spawn_stream().await.map_err(io::Error::other)?;
         let session = session.ok_or_else(|| io::Error::other("a new HTTP/2 connection takes no stream"))?;
         let counted = Arc::new(Counted::new(&self.metrics.connections_idle));
-        attempt.endpoint.shared.lock().push(Shared { conn, use_, _counted: counted });
-        Ok(Lease { session: HttpSession::H2(session), reused: false, attempt, use_ })
+        let quiet = Quiet::new(use_.opened);
+        let stream = Stream(quiet.clone());
+        attempt.endpoint.shared.lock().push(Shared { conn, use_, quiet, _counted: counted });
+        Ok(lease_http2(session, use_, stream, false, attempt))
     }
 
     fn lease_http1(&self, conn: Box<crate::io::Conn>, use_: Use, reused: bool, attempt: Attempt) -> Lease {
-        Lease { session: HttpSession::H1(Http1::new(conn)), reused, attempt, use_ }
+        Lease { session: HttpSession::H1(Http1::new(conn)), reused, attempt, use_, _stream: None }
     }
 
-    async fn connect_shared(&self, endpoint: Arc<Endpoint>, attempt: Attempt) -> io::Result<Lease> {
-        if let Some((session, use_)) = share(&endpoint, &self.pool).await {
+    async fn connect_shared(&self, endpoint: Arc<Endpoint>, attempt: Attempt, repeatable: bool) -> io::Result<Lease> {
+        if let Some((session, use_, stream)) = share(&endpoint, &self.pool, repeatable).await {
             self.metrics.sent(true);
-            return Ok(Lease { session: HttpSession::H2(session), reused: true, attempt, use_ });
+            return Ok(lease_http2(session, use_, stream, true, attempt));
         }
         let opening = endpoint.opening.lock().await;
         // Another request may have opened one meanwhile.
-        if let Some((session, use_)) = share(&endpoint, &self.pool).await {
+        if let Some((session, use_, stream)) = share(&endpoint, &self.pool, repeatable).await {
             self.metrics.sent(true);
-            return Ok(Lease { session: HttpSession::H2(session), reused: true, attempt, use_ });
+            return Ok(lease_http2(session, use_, stream, true, attempt));
         }
         if self.protocol == UpstreamProtocol::Auto
             && endpoint.agreed.load(Ordering::Relaxed) == 1
@@ -128,6 +131,10 @@ const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 /// A dead peer is found out within twice this time.
 const H2_PING: Duration = Duration::from_secs(10);
 
+fn lease_http2(session: Http2Session, use_: Use, stream: Stream, reused: bool, attempt: Attempt) -> Lease {
+    Lease { session: HttpSession::H2(session), reused, attempt, use_, _stream: Some(stream) }
+}
+
 /// The HTTP/1 connection that was used last, if it can carry this request.
 fn take(endpoint: &Endpoint, pool: &PoolOptions, repeatable: bool) -> Option<(Box<crate::io::Conn>, Use)> {
     let now = Instant::now();
@@ -147,18 +154,21 @@ fn take(endpoint: &Endpoint, pool: &PoolOptions, repeatable: bool) -> Option<(Bo
     }
 }
 
-/// A stream on an HTTP/2 connection that has room.
-async fn share(endpoint: &Endpoint, pool: &PoolOptions) -> Option<(Http2Session, Use)> {
+/// A stream on an HTTP/2 connection that has room. One that was quiet for long may just be closing, as HTTP/1 ones.
+async fn share(endpoint: &Endpoint, pool: &PoolOptions, repeatable: bool) -> Option<(Http2Session, Use, Stream)> {
+    let fit = |s: &Shared| s.conn.free_stream_slots() > 0 && (repeatable || !s.is_quiet_for(pool.reuse_for_unsafe));
     loop {
-        let (conn, use_, _counted) = {
+        let (conn, use_, stream, _counted) = {
             let mut shared = endpoint.shared.lock();
             shared.retain(|s| !s.conn.is_closed() && !s.conn.is_shutting_down() && !s.use_.is_over(pool));
-            let with_room = shared.iter_mut().find(|s| s.conn.free_stream_slots() > 0)?;
+            shared.retain(|s| !s.is_quiet_for(pool.idle_timeout));
+            let with_room = shared.iter_mut().rev().find(|s| fit(s))?;
             with_room.use_.requests = with_room.use_.requests.saturating_add(1);
-            (with_room.conn.clone(), with_room.use_, with_room._counted.clone())
+            let stream = Stream(with_room.quiet.clone());
+            (with_room.conn.clone(), with_room.use_, stream, with_room._counted.clone())
         };
         match conn.spawn_stream().await {
-            Ok(Some(session)) => return Some((session, use_)),
+            Ok(Some(session)) => return Some((session, use_, stream)),
             // Full meanwhile, going away, or broken: the next look finds another or none.
             Ok(None) if !conn.is_shutting_down() && conn.free_stream_slots() > 0 => {}
             Ok(None) | Err(_) => {

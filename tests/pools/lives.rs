@@ -145,6 +145,25 @@ fn a_request_that_must_not_be_sent_twice_takes_a_fresh_connection() {
 }
 
 #[test]
+fn the_same_rules_hold_for_http2() {
+    let origin = H2Origin::echo();
+    let proxy =
+        before(&[origin.to_string()], ", protocol: h2c, pool: { reuse_for_unsafe: 300ms, idle_timeout: 900ms }", "");
+    let mut client = Client::connect(proxy.addr("inbound"));
+    client.post("/", b"body");
+    client.post("/", b"body");
+    assert_eq!(opened(&proxy), 1.0, "just used");
+    grow_old(Duration::from_millis(400));
+    client.get("/");
+    client.post("/", b"body");
+    assert_eq!(opened(&proxy), 1.0, "a GET may be asked again, and a POST finds it just used");
+    grow_old(Duration::from_millis(400));
+    client.post("/", b"body");
+    assert_eq!(opened(&proxy), 2.0);
+    proxy.await_metric(IDLE, 0.0);
+}
+
+#[test]
 fn a_connection_has_a_longest_life_and_a_last_request() {
     let origin = Origin::echo();
     let proxy = before(&[origin.to_string()], ", pool: { max_requests: 3 }", "");
