@@ -10,14 +10,13 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
@@ -25,103 +24,18 @@ use pingora::protocols::{
     UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 use tokio_util::io::poll_read_buf;
+
+mod socket;
+
+pub use socket::Socket;
 
 /// Reads below this size go through a buffer, so that a head and a small body behind it come in one system call.
 const READ_AHEAD: usize = 16 << 10;
 
 /// An idle stream keeps no write buffer larger than this.
 const KEPT: usize = 2 << 10;
-
-/// A connected socket, with the bytes that were read from it too early.
-#[derive(Debug)]
-pub struct Socket {
-    kind: Kind,
-    unread: Bytes,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl From<TcpStream> for Socket {
-    fn from(s: TcpStream) -> Self {
-        Socket { kind: Kind::Tcp(s), unread: Bytes::new() }
-    }
-}
-
-impl From<UnixStream> for Socket {
-    fn from(s: UnixStream) -> Self {
-        Socket { kind: Kind::Unix(s), unread: Bytes::new() }
-    }
-}
-
-impl Socket {
-    /// Puts bytes back, to be read first.
-    pub fn unread(&mut self, bytes: Bytes) {
-        self.unread = bytes;
-    }
-
-    fn fd(&self) -> UniqueIDType {
-        match &self.kind {
-            Kind::Tcp(s) => s.as_raw_fd(),
-            Kind::Unix(s) => s.as_raw_fd(),
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.unread.has_remaining() {
-            let n = self.unread.len().min(buf.remaining());
-            buf.put_slice(&self.unread.split_to(n));
-            return Poll::Ready(Ok(()));
-        }
-        match &mut self.kind {
-            Kind::Tcp(s) => Pin::new(s).poll_read(cx, buf),
-            Kind::Unix(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.kind {
-            Kind::Tcp(s) => Pin::new(s).poll_write(cx, buf),
-            Kind::Unix(s) => Pin::new(s).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.kind {
-            Kind::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Kind::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.kind {
-            Kind::Tcp(s) => Pin::new(s).poll_shutdown(cx),
-            Kind::Unix(s) => Pin::new(s).poll_shutdown(cx),
-        }
-    }
-}
 
 #[derive(Debug)]
 enum Transport {
