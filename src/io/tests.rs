@@ -1,5 +1,7 @@
 use std::future::poll_fn;
 
+use tokio::net::UnixStream;
+
 use super::*;
 
 /// A connection whose other end is read by the test, with socket buffers that hold less than what waits in ours.
