@@ -8,68 +8,30 @@
 //!
 //! An idle stream holds no buffer.
 
+mod socket;
+mod traits;
+
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
-use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use pingora::protocols::UniqueIDType;
+use tokio::io::ReadBuf;
 use tokio_rustls::TlsStream;
 use tokio_util::io::poll_read_buf;
 
-mod socket;
-
 pub use socket::Socket;
+use socket::Transport;
 
 /// Reads below this size go through a buffer, so that a head and a small body behind it come in one system call.
 const READ_AHEAD: usize = 16 << 10;
 
 /// An idle stream keeps no write buffer larger than this.
 const KEPT: usize = 2 << 10;
-
-#[derive(Debug)]
-enum Transport {
-    Clear(Socket),
-    Tls(Box<TlsStream<Socket>>),
-}
-
-impl Transport {
-    fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send)> {
-        match self {
-            Transport::Clear(s) => {
-                let s: Pin<&mut Socket> = Pin::new(s);
-                s
-            }
-            Transport::Tls(s) => {
-                let s: Pin<&mut TlsStream<Socket>> = Pin::new(s.as_mut());
-                s
-            }
-        }
-    }
-
-    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send)> {
-        match self {
-            Transport::Clear(s) => {
-                let s: Pin<&mut Socket> = Pin::new(s);
-                s
-            }
-            Transport::Tls(s) => {
-                let s: Pin<&mut TlsStream<Socket>> = Pin::new(s.as_mut());
-                s
-            }
-        }
-    }
-}
 
 /// Sees what the owner reads; `false` when it must not be used.
 struct Watch(Box<Look>);
@@ -399,93 +361,6 @@ impl Inner {
         }
         let sent = if most == 0 { self.pending() == 0 && !self.unflushed } else { self.pending() <= most };
         if sent { Poll::Ready(Ok(())) } else { Poll::Pending }
-    }
-}
-
-/// More than this may not wait where writers are told to wait.
-const HIGH_WATER: usize = 64 << 10;
-
-impl AsyncRead for Conn {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let inner = self.inner.get_mut();
-        let before = buf.filled().len();
-        ready!(inner.poll_read(cx, buf))?;
-        if let Some(watch) = &mut inner.watch
-            && !(watch.0)(&buf.filled()[before..])
-        {
-            inner.malformed = true;
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Conn {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let inner = self.inner.get_mut();
-        inner.check()?;
-        if inner.back_pressure {
-            if inner.pending() > HIGH_WATER {
-                ready!(inner.poll_sent(cx, HIGH_WATER))?;
-            }
-            if inner.pending() + buf.len() < READ_AHEAD {
-                inner.keep(buf);
-                return Poll::Ready(Ok(buf.len()));
-            }
-            inner.send(cx, buf)?;
-        } else if !inner.muted {
-            inner.keep(buf);
-        }
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let inner = self.inner.get_mut();
-        if inner.back_pressure {
-            return inner.poll_sent(cx, 0);
-        }
-        inner.send(cx, &[])?;
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let inner = self.inner.get_mut();
-        ready!(inner.poll_sent(cx, 0))?;
-        inner.transport.writer().poll_shutdown(cx)
-    }
-}
-
-#[async_trait]
-impl Shutdown for Conn {
-    async fn shutdown(&mut self) {
-        // The connection is dropped next; what still waits was given up by whoever calls this.
-    }
-}
-
-impl UniqueID for Conn {
-    fn id(&self) -> UniqueIDType {
-        self.fd
-    }
-}
-
-impl Ssl for Conn {}
-impl Peek for Conn {}
-
-impl GetTimingDigest for Conn {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Conn {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Conn {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        None
     }
 }
 

@@ -1,4 +1,4 @@
-//! The socket under a stream: TCP or Unix.
+//! The socket under a stream, and TLS on it.
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use pingora::protocols::UniqueIDType;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
 
 /// A connected socket, with the bytes that were read from it too early.
 #[derive(Debug)]
@@ -94,6 +95,40 @@ impl AsyncWrite for Socket {
         match &mut self.kind {
             Kind::Tcp(s) => Pin::new(s).poll_shutdown(cx),
             Kind::Unix(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Transport {
+    Clear(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Transport {
+    pub(super) fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send)> {
+        match self {
+            Transport::Clear(s) => {
+                let s: Pin<&mut Socket> = Pin::new(s);
+                s
+            }
+            Transport::Tls(s) => {
+                let s: Pin<&mut TlsStream<Socket>> = Pin::new(s.as_mut());
+                s
+            }
+        }
+    }
+
+    pub(super) fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send)> {
+        match self {
+            Transport::Clear(s) => {
+                let s: Pin<&mut Socket> = Pin::new(s);
+                s
+            }
+            Transport::Tls(s) => {
+                let s: Pin<&mut TlsStream<Socket>> = Pin::new(s.as_mut());
+                s
+            }
         }
     }
 }

@@ -4,13 +4,16 @@
 //! so that neither waits for the other to read. One task, no channel: `poll` looks at both directions and says what
 //! happened, `run` acts on it.
 
+mod endings;
+
 use std::future::poll_fn;
 use std::task::{Context as Poller, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
-use pingora::http::ResponseHeader;
-use tokio::time::{Duration, Instant};
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+
+use endings::{is_event_stream, note, sent};
 
 use super::context::Context;
 use super::downstream::{Downstream, Gone, is_bodiless};
@@ -46,6 +49,8 @@ pub(super) enum Ended {
 pub(super) enum Failed {
     /// A connection that waited was closed just now: nothing of an answer came.
     Stale,
+    /// The application says that it did not begin with the request: REFUSED_STREAM, or a GOAWAY that leaves it out.
+    Unsent,
     /// For this reason.
     Refused(Refusal),
 }
@@ -381,91 +386,6 @@ impl<'x, 's> Exchange<'x, 's> {
             }
         }
     }
-
-    fn on_gone(&mut self) -> Result<(), Failed> {
-        self.cx.client_left = true;
-        // Half a request is never made whole, and what nobody waits for is ended where asking again does no harm.
-        let whole = matches!(self.upload, Upload::Done | Upload::Ending);
-        if !whole || self.route.timeouts.on_client_close.cancels(&self.cx.method) {
-            return Err(Reason::ClientLeft.into_refusal("").into());
-        }
-        Ok(())
-    }
-
-    fn no_answer(&self, broken: &Broken) -> Failed {
-        let Some(origin) = &self.origin else { return Reason::UpstreamReset.into_refusal("").into() };
-        let nothing_came = matches!(
-            broken.0.etype(),
-            pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError | pingora::ErrorType::H2Error
-        );
-        if origin.reused() && nothing_came {
-            return Failed::Stale;
-        }
-        Reason::UpstreamReset.into_refusal("before its answer").into()
-    }
-
-    /// Which deadline is next.
-    fn next_deadline(&self) -> Instant {
-        let t = &self.route.timeouts;
-        let limits = &self.cx.state.limits;
-        let mut next = self.stream_until.unwrap_or(self.cx.deadline);
-        match self.upload {
-            Upload::Streaming if self.upload_waits_for_client => {
-                next = next.min(self.upload_moved + limits.body_read_timeout)
-            }
-            Upload::Streaming | Upload::Ending => next = next.min(self.upload_moved + t.idle),
-            Upload::Done | Upload::Stopped if self.stage == Stage::Head => {
-                next = next.min(self.upload_moved + t.first_byte)
-            }
-            Upload::Done | Upload::Stopped => {}
-        }
-        match self.stage {
-            Stage::Head => {}
-            _ if self.waits_for_client => next = next.min(self.answer_moved + self.slowest_client()),
-            Stage::Body => next = next.min(self.answer_moved + t.idle),
-            Stage::End => {}
-        }
-        // What the application answered in time is not taken from a slow client as long as it keeps the least rate.
-        if self.stage == Stage::End { self.answer_moved + self.slowest_client() } else { next }
-    }
-
-    /// How long a client may take for what waits for it.
-    fn slowest_client(&self) -> Duration {
-        let seconds = self.down.pending() as u64 / self.cx.state.limits.min_send_rate;
-        Duration::from_secs(seconds.max(1)) + Duration::from_secs(1)
-    }
-
-    /// Whose fault it is that a deadline passed.
-    fn on_late(&self) -> Refusal {
-        let upload_waits = matches!(self.upload, Upload::Streaming) && self.upload_waits_for_client;
-        if upload_waits && self.stage == Stage::Head {
-            return Refusal::new(Reason::RequestTimeout, "the body did not arrive in time");
-        }
-        if self.stage != Stage::Head && self.waits_for_client {
-            return Refusal::new(Reason::RequestTimeout, "the answer was not read in time");
-        }
-        Refusal::new(Reason::UpstreamTimeout, "")
-    }
-}
-
-fn sent(result: Result<(), Gone>) -> Event {
-    match result {
-        Ok(()) => Event::Sent,
-        Err(Gone) => Event::Gone,
-    }
-}
-
-/// Takes down what the application saw and said.
-fn note(cx: &mut Context, origin: &Origin) {
-    cx.sent = origin.sent;
-    cx.upstream_sent = origin.body_sent;
-    cx.upstream_received = origin.body_received;
-}
-
-fn is_event_stream(head: &ResponseHeader) -> bool {
-    head.headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|v| v.as_bytes().get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream")))
 }
 
 /// Puts a whole body behind its head: it never waits.

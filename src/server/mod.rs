@@ -7,6 +7,8 @@ mod cgroup;
 mod control;
 mod reload;
 mod run;
+mod start;
 mod upgrade;
 
-pub use run::{Ender, Running, Source, StartError, run, start};
+pub use run::{Ender, Running, run};
+pub use start::{Source, StartError, start};
