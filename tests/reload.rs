@@ -1,5 +1,8 @@
 //! Reload: a good file is swapped in between requests, a bad one changes nothing.
 
+// The lints know tests by #[test]; what the tests share is a test as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 mod common;
 
 use std::os::unix::fs::symlink;

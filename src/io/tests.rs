@@ -1,6 +1,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 
+use tokio::io::AsyncRead;
 use tokio::net::UnixStream;
 
 use super::*;
