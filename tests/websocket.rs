@@ -1,5 +1,8 @@
 //! WebSockets: the upgrade, the bytes around it, and how the tunnel ends.
 
+// The lints know tests by #[test]; what the tests share is a test as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 mod common;
 
 use std::sync::Mutex;

@@ -40,7 +40,11 @@ impl Frames {
     }
 
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        let mut since = self.half.0.lock();
         while !bytes.is_empty() {
+            if !self.is_half() {
+                *since = None;
+            }
             if self.skip > 0 {
                 let passed = self.skip.min(bytes.len());
                 self.skip -= passed;
@@ -61,15 +65,16 @@ impl Frames {
                 }
             }
         }
-        // The payload of the last frame of a head counts as well.
-        let kind = self.head[3];
-        let within = self.skip > 0 && (kind == HEADERS || kind == CONTINUATION);
-        let mut since = self.half.0.lock();
-        match (self.open || within || self.have > 0, *since) {
-            (true, None) => *since = Some(Instant::now()),
-            (true, Some(_)) => {}
-            (false, _) => *since = None,
+        match self.is_half() {
+            true => *since = Some(since.unwrap_or_else(Instant::now)),
+            false => *since = None,
         }
+    }
+
+    /// Within a head, its last frame's payload included, or within the first bytes of a frame that may begin one.
+    fn is_half(&self) -> bool {
+        let head = self.head[3] == HEADERS || self.head[3] == CONTINUATION;
+        self.open || self.have > 0 || self.skip > 0 && head
     }
 }
 
@@ -103,5 +108,18 @@ mod tests {
             frames.feed(&bytes[cut..]);
             assert_eq!(half.since(), None, "cut at {cut}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_half_head_has_a_time_of_its_own() {
+        let half = HalfHead::default();
+        let mut frames = Frames::new(half.clone());
+        let head = frame(HEADERS, END_HEADERS, 5);
+        frames.feed(&[&[b'P'; PREFACE], &head[..5]].concat());
+        let first = half.since();
+        tokio::time::advance(tokio::time::Duration::from_secs(1)).await;
+        // The rest of this one, and the beginning of the next, in one read.
+        frames.feed(&[&head[5..], &head[..3]].concat());
+        assert!(first.is_some() && half.since() > first);
     }
 }

@@ -60,7 +60,11 @@ impl Attempts<'_> {
                 Err(Failed::Stale) if !fresh && cx.method.is_safe() && !self.request.streams_body() => {
                     fresh = true;
                 }
-                Err(Failed::Stale) => return Err(Reason::UpstreamReset.into_refusal("before its answer")),
+                // Once more, whatever the method: nothing was begun with.
+                Err(Failed::Unsent) if !fresh && !self.request.streams_body() => fresh = true,
+                Err(Failed::Stale | Failed::Unsent) => {
+                    return Err(Reason::UpstreamReset.into_refusal("before its answer"));
+                }
             }
         }
     }
@@ -170,7 +174,7 @@ fn outcome(result: &Result<Ended, Failed>, cx: &Context) -> AttemptOutcome {
         Ok(_) if cx.client_left && cx.status == 0 => AttemptOutcome::ClientLeft,
         Ok(_) if cx.status >= 500 => AttemptOutcome::Error,
         Ok(_) => AttemptOutcome::Ok,
-        Err(Failed::Stale) => AttemptOutcome::Reset,
+        Err(Failed::Stale | Failed::Unsent) => AttemptOutcome::Reset,
         Err(Failed::Refused(refusal)) => match refusal.reason {
             Reason::ClientLeft => AttemptOutcome::ClientLeft,
             Reason::UpstreamConnect => AttemptOutcome::Connect,

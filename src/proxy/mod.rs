@@ -176,6 +176,7 @@ impl Proxy {
         let result = {
             let mut forward = pin!(self.forward(cx, down, timer, &request));
             std::future::poll_fn(|poller| {
+                // The panic hook has counted and logged it.
                 std::panic::catch_unwind(AssertUnwindSafe(|| forward.as_mut().poll(poller)))
                     .unwrap_or_else(|_| Poll::Ready(Err(Reason::Internal.into())))
             })
@@ -188,9 +189,6 @@ impl Proxy {
                 Some((origin, head))
             }
             Err(refusal) => {
-                if refusal.reason == Reason::Internal {
-                    self.metrics.process.panics.inc();
-                }
                 refuse::refuse(cx, down, timer, Some(&request), &refusal).await;
                 None
             }
@@ -274,7 +272,7 @@ impl Proxy {
         let Some(end) = self.lifecycle.deadline() else { return Ok(()) };
         let left = end.saturating_duration_since(Instant::now());
         if left < route.timeouts.connect + std::time::Duration::from_secs(1) {
-            return Err(Reason::Draining.into_refusal("").with_header(header::RETRY_AFTER, "1"));
+            return Err(Reason::Draining.into());
         }
         cx.deadline = cx.deadline.min(end);
         Ok(())

@@ -41,6 +41,15 @@ impl Broken {
     fn because(cause: &'static str) -> Self {
         Broken(pingora::Error::explain(pingora::ErrorType::ConnectionClosed, cause))
     }
+
+    /// Whether the application says that it did not begin with the request (RFC 9113 8.7): it may be sent again, whatever
+    /// it does.
+    pub(super) fn is_unsent(&self) -> bool {
+        let Some(e) = self.0.root_cause().downcast_ref::<h2::Error>() else { return false };
+        let refused = e.is_reset() && e.reason() == Some(h2::Reason::REFUSED_STREAM);
+        let left_out = e.is_go_away() && e.reason() == Some(h2::Reason::NO_ERROR);
+        e.is_remote() && (refused || left_out)
+    }
 }
 
 /// The application's side.

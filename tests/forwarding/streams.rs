@@ -38,7 +38,7 @@ fn an_application_waits_for_a_client_that_does_not_read() {
         while conn.read_head().is_some() {
             conn.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {MUCH}\r\n\r\n"));
             let part = [b'x'; 64 << 10];
-            while counter.load(Ordering::SeqCst) % MUCH < MUCH && conn.write(part) {
+            while counter.load(Ordering::SeqCst) < MUCH && conn.write(part) {
                 if counter.fetch_add(part.len(), Ordering::SeqCst) + part.len() == MUCH {
                     break;
                 }
@@ -253,13 +253,12 @@ fn events_reach_the_client_as_they_are_written() {
     let wait = std::sync::Mutex::new(wait);
     let (wrote, written) = mpsc::channel::<Instant>();
     let origin = Origin::serve(move |conn| {
-        while conn.read_head().is_some() {
+        if conn.read_head().is_some() {
             conn.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
             while wait.lock().unwrap().recv().is_ok() && !ended.load(Ordering::SeqCst) {
                 wrote.send(Instant::now()).unwrap();
                 conn.write("data: x\n\n");
             }
-            return;
         }
     });
     // The total is shorter than the stream.

@@ -160,7 +160,7 @@ fn under_tls() {
     half.read_to_end();
     assert!(since.elapsed() <= LATEST, "{:?}", since.elapsed());
     let series = "outboard_connections_refused_total{cause=\"timeout\",listener=\"inbound\"}";
-    assert_eq!(proxy.metric_sum(series), 1.0, "{}", proxy.metrics());
+    proxy.await_metric(series, 1.0);
 
     let mut client = Client::tls(addr, &tls, "localhost", &["http/1.1"]);
     client.send("GET / HTTP/1.1\r\nHost: te");

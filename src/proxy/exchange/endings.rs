@@ -5,6 +5,7 @@ use pingora::http::ResponseHeader;
 use tokio::time::{Duration, Instant};
 
 use super::{Broken, Context, Event, Exchange, Failed, Gone, Origin, Stage, Upload};
+use crate::observe::log::UpstreamSent;
 use crate::refusal::{Reason, Refusal};
 
 impl Exchange<'_, '_> {
@@ -18,8 +19,12 @@ impl Exchange<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn no_answer(&self, broken: &Broken) -> Failed {
-        let Some(origin) = &self.origin else { return Reason::UpstreamReset.into_refusal("").into() };
+    pub(super) fn no_answer(&mut self, broken: &Broken) -> Failed {
+        let Some(origin) = &mut self.origin else { return Reason::UpstreamReset.into_refusal("").into() };
+        if broken.is_unsent() {
+            origin.sent = UpstreamSent::None;
+            return Failed::Unsent;
+        }
         let nothing_came = matches!(
             broken.0.etype(),
             pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError | pingora::ErrorType::H2Error
