@@ -246,9 +246,11 @@ impl Running {
                         administration.iter().for_each(AbortHandle::abort);
                         upgrade::left(&successor, &path);
                         let state = shared.proxy.state.load_full();
-                        let timeout = state.config.drain_timeout();
-                        let lifecycle = shared.proxy.lifecycle.clone();
-                        handle.spawn(async move { lifecycle.hand_over(timeout).await });
+                        let (delay, timeout) = (state.config.drain.delay.get(), state.config.drain_timeout());
+                        handle.spawn(async move {
+                            shared.proxy.lifecycle.hand_over(delay, timeout).await;
+                            shared.drained.send_replace(true);
+                        });
                         return;
                     }
                     Err(e) => tracing::warn!(event = "upgrade", result = "the successor gave up", cause = %e),
