@@ -5,7 +5,6 @@ use tokio::io::AsyncRead;
 use tokio::net::UnixStream;
 
 use super::*;
-use tokio::io::AsyncRead;
 
 /// A connection whose other end is read by the test, with socket buffers that hold less than what waits in ours.
 async fn narrow() -> (Conn, UnixStream) {
