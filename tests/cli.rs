@@ -1,5 +1,8 @@
 //! The commands as a person, a probe and a script use them: what they print, and how they exit.
 
+// The lints know tests by #[test]; what the tests share is a test as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 mod common;
 
 use std::io::Read;

@@ -1,6 +1,9 @@
 //! The way out: nothing that was accepted is lost, nobody is refused before the delay is over, and the process ends when
 //! its last byte has left.
 
+// The lints know tests by #[test]; what the tests share is a test as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 mod common;
 
 #[path = "drain/commands.rs"]

@@ -1,5 +1,8 @@
 //! Reload: a good file is swapped in between requests, a bad one changes nothing.
 
+// The lints know tests by #[test]; what the tests share is a test as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 mod common;
 
 use std::os::unix::fs::symlink;
@@ -68,7 +71,8 @@ fn fifty_reloads_under_load_without_an_error() {
     stop.store(true, Ordering::SeqCst);
     clients.into_iter().for_each(|c| c.join().unwrap());
     assert_eq!(*bad.lock().unwrap(), Vec::<String>::new());
-    assert!(proxy.metric(OK) >= 50.0);
+    // The watch of the file may have been faster than a signal; it never repeats what was done.
+    assert!((50.0..=75.0).contains(&proxy.metric(OK)), "{}", proxy.metric(OK));
     assert_eq!(proxy.metric(FAILED), 0.0);
     println!("{} answers during 50 reloads", good.load(Ordering::SeqCst));
 }
@@ -126,14 +130,15 @@ fn a_bad_file_changes_nothing_and_every_error_of_it_is_told() {
     assert!(serves(&proxy, 1));
     assert_eq!(proxy.admin_get("/config").text(), before);
     assert_eq!(proxy.admin_get("/readyz").status, 200);
-    assert!(proxy.metric(FAILED) >= 1.0);
-    assert_eq!(proxy.metric(OK), 0.0);
+    assert_eq!((proxy.metric(OK), proxy.metric(FAILED)), (0.0, 1.0));
     let logged = proxy.events("reload");
     for error in errors {
         assert!(logged.iter().any(|line| line["error"] == error && line["level"] == "error"), "{error} in {logged:#?}");
     }
     proxy.write_config(&version(&origin, 3));
     eventually("a good file is taken over", || serves(&proxy, 3));
+    // The watch looked at the file in between, and did not try the bad one again.
+    assert_eq!((proxy.metric(OK), proxy.metric(FAILED)), (1.0, 1.0));
 }
 
 #[test]

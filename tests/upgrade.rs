@@ -1,5 +1,8 @@
 //! `run --upgrade`: a new process takes the listening sockets over from the one that runs, and nobody notices.
 
+// The lints know tests by #[test]; what the tests share is a test as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
 mod common;
 
 use std::io::{Read, Write};
@@ -17,14 +20,14 @@ const LONG: Duration = Duration::from_secs(15);
 
 fn config(app: &Origin, socket: &Path) -> String {
     let runtime = format!("runtime: {{ threads: 1, upgrade_socket: \"{}\" }}", socket.display());
-    yaml(app, &format!("{runtime}\nlogging: {{ access: {{ sample: 0%, slow: 1m }} }}"))
+    yaml(app, &format!("{runtime}\ndrain: {{ delay: 500ms }}\nlogging: {{ access: {{ sample: 0%, slow: 1m }} }}"))
 }
 
 fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
-/// Clients that make a new connection for every request.
+/// Clients that ask without a pause: half of them make a new connection for every request, half keep one.
 struct Load {
     good: Arc<AtomicUsize>,
     bad: Arc<Mutex<Vec<String>>>,
@@ -35,11 +38,12 @@ struct Load {
 impl Load {
     fn start(addr: SocketAddr) -> Load {
         let mut load = Load { good: Arc::default(), bad: Arc::default(), stop: Arc::default(), threads: Vec::new() };
-        for _ in 0..4 {
+        for i in 0..4 {
             let (good, bad, stop) = (load.good.clone(), load.bad.clone(), load.stop.clone());
             load.threads.push(std::thread::spawn(move || {
+                let mut kept = None;
                 while !stop.load(Ordering::SeqCst) {
-                    match ask(addr) {
+                    match if i % 2 == 0 { ask(addr) } else { ask_kept(addr, &mut kept) } {
                         Ok(answer) if answer.starts_with("HTTP/1.1 200") && answer.ends_with("done") => {
                             good.fetch_add(1, Ordering::SeqCst);
                         }
@@ -82,6 +86,20 @@ fn ask(addr: SocketAddr) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+/// Over a connection that is kept as long as its answers allow it.
+fn ask_kept(addr: SocketAddr, kept: &mut Option<Client>) -> std::io::Result<String> {
+    let mut client = match kept.take() {
+        Some(client) => client,
+        None => Client::over(common::Wire::Tcp(TcpStream::connect(addr)?)),
+    };
+    client.try_send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")?;
+    let answer = client.try_read_response("POST")?;
+    if answer.header("connection").is_none() {
+        *kept = Some(client);
+    }
+    Ok(format!("HTTP/1.1 {} {}", answer.status, answer.text()))
 }
 
 fn done() -> Origin {

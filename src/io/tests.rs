@@ -1,10 +1,10 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 
+use tokio::io::AsyncRead;
 use tokio::net::UnixStream;
 
 use super::*;
-use tokio::io::AsyncRead;
 
 /// A connection whose other end is read by the test, with socket buffers that hold less than what waits in ours.
 async fn narrow() -> (Conn, UnixStream) {

@@ -68,6 +68,8 @@ pub struct Leave {
 #[derive(Debug)]
 pub struct Lifecycle {
     phase: watch::Sender<Phase>,
+    /// Whether another process accepts.
+    handed_over: watch::Sender<bool>,
     /// The same as `phase`, for a look that costs one load.
     now: AtomicU8,
     inbound: AtomicUsize,
@@ -89,6 +91,7 @@ impl Default for Lifecycle {
     fn default() -> Self {
         Lifecycle {
             phase: watch::Sender::new(Phase::Starting),
+            handed_over: watch::Sender::new(false),
             now: AtomicU8::new(Phase::Starting as u8),
             inbound: AtomicUsize::new(0),
             outbound: AtomicUsize::new(0),
@@ -208,9 +211,25 @@ impl Lifecycle {
         self.enter(Phase::Done);
     }
 
-    /// Leaves at once: another process has the listening sockets.
-    pub async fn hand_over(&self, timeout: Duration) {
-        self.leave(Leave { delay: Duration::ZERO, timeout, terminate: true }).await;
+    /// Leaves, and accepts nothing more from now on: another process has the listening sockets. The delay is for clients
+    /// that keep connections.
+    pub async fn hand_over(&self, delay: Duration, timeout: Duration) {
+        self.handed_over.send_replace(true);
+        self.leave(Leave { delay, timeout, terminate: true }).await;
+    }
+
+    /// Returns when listeners of this direction have to close.
+    pub async fn until_closed(&self, direction: Direction) {
+        let from = match direction {
+            Direction::Inbound => Phase::Draining,
+            Direction::Outbound => Phase::Closing,
+        };
+        let (mut phase, mut handed_over) = (self.phase.subscribe(), self.handed_over.subscribe());
+        // The senders live as long as `self`.
+        tokio::select! {
+            _ = phase.wait_for(|now| *now >= from) => {}
+            _ = handed_over.wait_for(|handed_over| *handed_over) => {}
+        }
     }
 
     /// Returns when nothing is in flight and no connection is left, or nothing was in flight for a second: what was

@@ -1,16 +1,14 @@
 //! The loop that accepts connections, until its direction is closed.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::watch;
 
 use super::bind::{Accepted, Bound};
 use super::connection;
 use super::tls::TlsSource;
 use crate::config::{Direction, Protocol, ProxyProtocol};
 use crate::io::Socket;
-use crate::lifecycle::Phase;
 use crate::observe::metrics::ConnectionRefused;
 use crate::proxy::Proxy;
 use crate::refusal::Reason;
@@ -29,24 +27,14 @@ pub struct Gate {
     pub tls: Option<Arc<TlsSource>>,
 }
 
-impl Gate {
-    fn closes_at(&self) -> Phase {
-        match self.direction {
-            Direction::Inbound => Phase::Draining,
-            Direction::Outbound => Phase::Closing,
-        }
-    }
-}
-
-/// Accepts until the phase closes this direction. What then waits in the kernel is still accepted: nobody who connected
+/// Accepts until the drain, or another process, closes this direction. What then waits in the kernel is still accepted: nobody who connected
 /// in time is turned away.
 pub async fn run(bound: Arc<Bound>, gate: Arc<Gate>, proxy: Arc<Proxy>) {
-    let mut phase = proxy.lifecycle.watch();
-    let closes = gate.closes_at();
+    let mut closed = pin!(proxy.lifecycle.until_closed(gate.direction));
     loop {
         tokio::select! {
             biased;
-            () = reached(&mut phase, closes) => break,
+            () = &mut closed => break,
             accepted = bound.accept() => match accepted {
                 Ok(accepted) => take(accepted, &gate, &proxy),
                 Err(e) => backed_off(&gate, &e).await,
@@ -56,11 +44,6 @@ pub async fn run(bound: Arc<Bound>, gate: Arc<Gate>, proxy: Arc<Proxy>) {
     while let Ok(Ok(accepted)) = tokio::time::timeout(Duration::from_millis(1), bound.accept()).await {
         take(accepted, &gate, &proxy);
     }
-}
-
-async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
-    // The sender lives as long as the process.
-    let _ = phase.wait_for(|now| *now >= wanted).await;
 }
 
 /// Out of descriptors: to try again at once would only burn the processor that could free some.

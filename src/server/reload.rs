@@ -20,10 +20,11 @@ impl Shared {
     /// # Errors
     /// Every error of the file; then nothing has changed.
     pub(super) fn reload(self: &Arc<Self>) -> Result<Value, Vec<String>> {
-        let _one = self.reloading.lock();
+        let mut seen = self.seen.lock();
         let Some(file) = self.source.file() else {
             return Err(vec!["outboard was started without a file: there is nothing to reload".to_owned()]);
         };
+        *seen = std::fs::read(file).ok();
         let result = self.try_reload(file);
         let label = if result.is_ok() { ResultLabel::Ok } else { ResultLabel::Failed };
         self.proxy.metrics.process.reloaded(label, super::run::unix_now());

@@ -45,7 +45,8 @@ pub(super) struct Shared {
     pub(super) level: LevelHandle,
     pub(super) told: mpsc::UnboundedSender<Told>,
     pub(super) drained: watch::Sender<bool>,
-    pub(super) reloading: Mutex<()>,
+    /// Held by a reload: the file as the last one, or the start, found it.
+    pub(super) seen: Mutex<Option<Vec<u8>>>,
 }
 
 /// A process that runs.
@@ -246,9 +247,11 @@ impl Running {
                         administration.iter().for_each(AbortHandle::abort);
                         upgrade::left(&successor, &path);
                         let state = shared.proxy.state.load_full();
-                        let timeout = state.config.drain_timeout();
-                        let lifecycle = shared.proxy.lifecycle.clone();
-                        handle.spawn(async move { lifecycle.hand_over(timeout).await });
+                        let (delay, timeout) = (state.config.drain.delay.get(), state.config.drain_timeout());
+                        handle.spawn(async move {
+                            shared.proxy.lifecycle.hand_over(delay, timeout).await;
+                            shared.drained.send_replace(true);
+                        });
                         return;
                     }
                     Err(e) => tracing::warn!(event = "upgrade", result = "the successor gave up", cause = %e),
@@ -280,7 +283,6 @@ async fn leave(shared: Arc<Shared>, told: Told) {
 async fn look_around(shared: Arc<Shared>, tls: Vec<Arc<TlsSource>>) {
     let mut every = tokio::time::interval(LOOK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut seen = shared.source.file().and_then(|f| std::fs::read(f).ok());
     loop {
         every.tick().await;
         let state = shared.proxy.state.load_full();
@@ -289,8 +291,7 @@ async fn look_around(shared: Arc<Shared>, tls: Vec<Arc<TlsSource>>) {
         let Some(file) = shared.source.file() else { continue };
         // The content, not a time stamp: a ConfigMap is swapped by a link, and an editor may keep the time.
         let now = std::fs::read(file).ok();
-        if now.is_some() && now != seen {
-            seen = now;
+        if now.is_some() && now != *shared.seen.lock() {
             let shared = shared.clone();
             let _ = tokio::task::spawn_blocking(move || shared.reload()).await;
         }

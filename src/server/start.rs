@@ -100,6 +100,8 @@ pub(super) type Opened = (Arc<Bound>, Arc<Gate>);
 /// # Errors
 /// When the configuration is wrong, or something cannot be opened.
 pub async fn start(source: Source, take_over: bool) -> Result<Running, StartError> {
+    // Read before it is loaded: what changes in between is noticed later.
+    let seen = source.file().and_then(|f| std::fs::read(f).ok());
     let (config, warnings) = match &source {
         Source::File(path) => {
             let loaded = load_file(path).map_err(StartError::Config)?;
@@ -161,7 +163,7 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
         level,
         told: told_sender,
         drained: watch::Sender::new(false),
-        reloading: Mutex::new(()),
+        seen: Mutex::new(seen),
     });
     Ok(Running { shared, traffic, log, told, admin, listeners, inherited, admin_address, addresses })
 }
