@@ -43,8 +43,7 @@ pub(super) async fn serve(
         Err(Ended::Refused(cause)) => return listener.metrics.refused(cause),
         Err(Ended::Gone) => return,
     };
-    let trusted = peer.is_some_and(|ip| is_trusted(&listener.trusted, ip));
-    let client = Client { listener, peer, trusted, last: false };
+    let client = Client::new(listener, peer);
     let Some(tls) = &gate.tls else {
         return clear(socket, client, gate, proxy).await;
     };

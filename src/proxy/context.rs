@@ -28,6 +28,7 @@ pub(super) struct Context {
     /// The traceparent that came, to be passed on as it is.
     pub(super) traced: bool,
     pub(super) peer: Option<IpAddr>,
+    pub(super) peer_text: Arc<str>,
     pub(super) client_ip: Option<IpAddr>,
     pub(super) method: Method,
     pub(super) uri: Uri,
@@ -72,6 +73,7 @@ impl Context {
             traced: trace.is_some(),
             trace: trace.or_else(|| Some(TraceContext::new(fastrand::u128(..).to_be_bytes(), false))),
             peer: client.peer,
+            peer_text: client.peer_text.clone(),
             client_ip: forwarded::client_ip(client.peer, client.trusted, &listener.trusted, &head.headers),
             method: head.method.clone(),
             uri: head.uri.clone(),

@@ -3,7 +3,6 @@
 //! A peer outside `trusted_proxies` cannot say whom it speaks for: what it sent is removed and its own address is told.
 //! From a trusted one the lists are believed and appended to; the client is then the right-most address that is not trusted.
 
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -83,33 +82,39 @@ pub(super) fn tell(cx: &Context, sums: &mut Sums, own: &mut impl FnMut(&str, &[u
     let proto = if cx.listener.tls { "https" } else { "http" };
     let host = cx.host.as_ref().and_then(|h| h.to_str().ok());
     let element = &mut sums.forwarded;
-    if !element.is_empty() {
+    if element.is_empty() {
+        element.reserve(128);
+    } else {
         element.extend_from_slice(b", ");
     }
+    let mut push = |part: &str| element.extend_from_slice(part.as_bytes());
     if let Some(ip) = cx.peer {
         let list = &mut sums.forwarded_for;
         if !list.is_empty() {
             list.extend_from_slice(b", ");
         }
-        // Writing to a Vec does not fail.
-        let _ = write!(list, "{ip}");
+        list.extend_from_slice(cx.peer_text.as_bytes());
         own("X-Forwarded-For", list);
-        let _ = match ip {
-            IpAddr::V4(ip) => write!(element, "for={ip};"),
-            IpAddr::V6(ip) => write!(element, "for=\"[{ip}]\";"),
-        };
+        let (before, behind) = if ip.is_ipv4() { ("for=", ";") } else { ("for=\"[", "]\";") };
+        push(before);
+        push(&cx.peer_text);
+        push(behind);
     }
     if let Some(host) = host {
         if !sums.host {
             own("X-Forwarded-Host", host.as_bytes());
         }
         // A port needs the quotes (RFC 7239 4).
-        let _ = if host.contains(':') { write!(element, "host=\"{host}\";") } else { write!(element, "host={host};") };
+        let (before, behind) = if host.contains(':') { ("host=\"", "\";") } else { ("host=", ";") };
+        push(before);
+        push(host);
+        push(behind);
     }
     if !sums.proto {
         own("X-Forwarded-Proto", proto.as_bytes());
     }
-    let _ = write!(element, "proto={proto}");
+    push("proto=");
+    push(proto);
     own("Forwarded", element);
 }
 

@@ -88,6 +88,8 @@ pub struct Client {
     pub listener: Arc<ListenerPolicy>,
     /// Its address; none on a Unix socket.
     pub peer: Option<IpAddr>,
+    /// Its address as text, written once: each of its requests carries it twice.
+    pub peer_text: Arc<str>,
     /// Whether it is believed.
     pub trusted: bool,
     /// The HTTP/1 connection ends after this request.
@@ -135,6 +137,15 @@ impl Received {
             Framing::Length(n) => n > upload::WHOLE,
             Framing::Chunked => true,
         }
+    }
+}
+
+impl Client {
+    /// A connection at `listener` from `peer`.
+    pub fn new(listener: Arc<ListenerPolicy>, peer: Option<IpAddr>) -> Self {
+        let trusted = peer.is_some_and(|ip| is_trusted(&listener.trusted, ip));
+        let peer_text = peer.map_or_else(|| Arc::from(""), |ip| ip.to_string().into());
+        Client { listener, peer, peer_text, trusted, last: false }
     }
 }
 

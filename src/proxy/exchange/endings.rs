@@ -8,6 +8,10 @@ use super::{Broken, Context, Event, Exchange, Failed, Gone, Origin, Stage, Uploa
 use crate::observe::log::UpstreamSent;
 use crate::refusal::{Reason, Refusal};
 
+/// A client may stall for this long before its rate counts: a network that loses packets does, and so does a stream that
+/// shares a window with others.
+const STALL: Duration = Duration::from_secs(3);
+
 impl Exchange<'_, '_> {
     pub(super) fn on_gone(&mut self) -> Result<(), Failed> {
         self.cx.client_left = true;
@@ -62,8 +66,7 @@ impl Exchange<'_, '_> {
 
     /// How long a client may take for what waits for it.
     pub(super) fn slowest_client(&self) -> Duration {
-        let seconds = self.down.pending() as u64 / self.cx.state.limits.min_send_rate;
-        Duration::from_secs(seconds.max(1)) + Duration::from_secs(1)
+        Duration::from_secs(self.down.pending() as u64 / self.cx.state.limits.min_send_rate) + STALL
     }
 
     /// Whose fault it is that a deadline passed.
