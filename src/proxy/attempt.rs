@@ -123,7 +123,7 @@ impl Attempts<'_> {
         lease: Lease,
     ) -> Result<Ended, Failed> {
         let endpoint = lease.attempt.endpoint.clone();
-        let mut origin = Origin::new(lease);
+        let mut origin = Box::new(Origin::new(lease));
         let to_http2 = origin.is_http2();
         let websocket = self.request.websocket && !to_http2;
         let outgoing = Outgoing {

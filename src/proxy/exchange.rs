@@ -92,7 +92,8 @@ pub(super) struct Exchange<'x, 's> {
     pub(super) route: &'x Route,
     pub(super) down: &'x mut Downstream<'s>,
     pub(super) timer: &'x mut Timer,
-    pub(super) origin: Option<Origin>,
+    /// Boxed: it is handed on several times and is large.
+    pub(super) origin: Option<Box<Origin>>,
     pub(super) upload: Upload,
     pub(super) websocket: bool,
     stage: Stage,
@@ -121,7 +122,7 @@ impl<'x, 's> Exchange<'x, 's> {
         route: &'x Route,
         down: &'x mut Downstream<'s>,
         timer: &'x mut Timer,
-        origin: Origin,
+        origin: Box<Origin>,
         upload: Upload,
         websocket: bool,
     ) -> Self {
@@ -169,7 +170,7 @@ impl<'x, 's> Exchange<'x, 's> {
                     if self.on_head()? {
                         let Some(origin) = self.origin.take() else { return Ok(Ended::Answered) };
                         note(self.cx, &origin);
-                        return Ok(Ended::Upgraded(Box::new(origin)));
+                        return Ok(Ended::Upgraded(origin));
                     }
                 }
                 Event::Head(Err(broken)) => return Err(self.no_answer(&broken)),
