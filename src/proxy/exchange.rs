@@ -20,7 +20,6 @@ use super::downstream::{Downstream, Gone, is_bodiless};
 use super::origin::{Broken, Origin};
 use super::streams::EventStream;
 use super::{Proxy, upload};
-use crate::observe::log::UpstreamSent;
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
 use crate::timer::Timer;
@@ -105,6 +104,8 @@ pub(super) struct Exchange<'x, 's> {
     answer_moved: Instant,
     /// What the answer waits for: the client to read, or the application to write.
     waits_for_client: bool,
+    /// When a client that keeps the least rate has taken what waits for it.
+    client_until: Option<Instant>,
     /// What the upload waits for.
     upload_waits_for_client: bool,
     stream_until: Option<Instant>,
@@ -142,6 +143,7 @@ impl<'x, 's> Exchange<'x, 's> {
             upload_moved: now,
             answer_moved: now,
             waits_for_client: false,
+            client_until: None,
             upload_waits_for_client: false,
             stream_until: None,
             attempt_started: now,
@@ -196,7 +198,8 @@ impl<'x, 's> Exchange<'x, 's> {
         if let Poll::Ready(event) = self.poll_answer(cx) {
             return Poll::Ready(event);
         }
-        self.timer.set(self.next_deadline());
+        let deadline = self.next_deadline();
+        self.timer.set(deadline);
         self.timer.poll(cx).map(|()| Event::Late)
     }
 
@@ -375,7 +378,7 @@ impl<'x, 's> Exchange<'x, 's> {
 
     /// The application's last byte was read by us: its connection is free before the client has everything.
     async fn on_answer_read(&mut self) {
-        self.stage = Stage::End;
+        (self.stage, self.client_until) = (Stage::End, None);
         self.answer_moved = Instant::now();
         let Some(origin) = self.origin.take() else { return };
         note(self.cx, &origin);
@@ -391,7 +394,5 @@ impl<'x, 's> Exchange<'x, 's> {
 
 /// Puts a whole body behind its head: it never waits.
 pub(super) async fn hand_over(origin: &mut Origin, body: Bytes) -> Result<(), Broken> {
-    poll_fn(|cx| Poll::Ready(origin.write(cx, body.clone()))).await?;
-    origin.sent = origin.sent.max(UpstreamSent::Body);
-    Ok(())
+    poll_fn(|cx| Poll::Ready(origin.write(cx, body.clone()))).await
 }

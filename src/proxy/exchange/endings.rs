@@ -40,7 +40,18 @@ impl Exchange<'_, '_> {
     }
 
     /// Which deadline is next.
-    pub(super) fn next_deadline(&self) -> Instant {
+    pub(super) fn next_deadline(&mut self) -> Instant {
+        if self.waits_for_client {
+            let slowest = self.slowest_client();
+            // Fixed when the wait begins: what waits shrinks with every byte that the client takes.
+            let until = *self.client_until.get_or_insert_with(|| Instant::now() + slowest);
+            if self.stage == Stage::End {
+                // What the application answered in time is not taken from a client that keeps the least rate.
+                return until;
+            }
+        } else {
+            self.client_until = None;
+        }
         let t = &self.route.timeouts;
         let limits = &self.cx.state.limits;
         let mut next = self.stream_until.unwrap_or(self.cx.deadline);
@@ -55,13 +66,10 @@ impl Exchange<'_, '_> {
             Upload::Done | Upload::Stopped => {}
         }
         match self.stage {
-            Stage::Head => {}
-            _ if self.waits_for_client => next = next.min(self.answer_moved + self.slowest_client()),
-            Stage::Body => next = next.min(self.answer_moved + t.idle),
-            Stage::End => {}
+            Stage::Body if !self.waits_for_client => next = next.min(self.answer_moved + t.idle),
+            Stage::Head | Stage::Body | Stage::End => {}
         }
-        // What the application answered in time is not taken from a slow client as long as it keeps the least rate.
-        if self.stage == Stage::End { self.answer_moved + self.slowest_client() } else { next }
+        self.client_until.map_or(next, |until| next.min(until))
     }
 
     /// How long a client may take for what waits for it.
@@ -72,7 +80,8 @@ impl Exchange<'_, '_> {
     /// Whose fault it is that a deadline passed.
     pub(super) fn on_late(&self) -> Refusal {
         let upload_waits = matches!(self.upload, Upload::Streaming) && self.upload_waits_for_client;
-        if upload_waits && self.stage == Stage::Head {
+        let silent = self.upload_moved + self.cx.state.limits.body_read_timeout <= Instant::now();
+        if upload_waits && (self.stage == Stage::Head || silent) {
             return Refusal::new(Reason::RequestTimeout, "the body did not arrive in time");
         }
         if self.stage != Stage::Head && self.waits_for_client {
