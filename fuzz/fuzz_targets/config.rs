@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use outboard::config::load;
 
 fuzz_target!(|text: &str| {
-    let read = || load::load(text, "fuzz.yaml", &|_| None);
+    let read = || load(text, "fuzz.yaml", &|_| None);
     match (read(), read()) {
         (Ok(a), Ok(b)) => assert_eq!(a, b),
         (Err(a), Err(b)) => {
