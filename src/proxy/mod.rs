@@ -184,15 +184,7 @@ impl Proxy {
     ) -> Option<(Box<Origin>, ResponseHead)> {
         let body_ended = down.session().is_body_done();
         let request = Received::new(down.session().req_header(), body_ended);
-        let result = {
-            let mut forward = pin!(self.forward(cx, down, timer, &request));
-            std::future::poll_fn(|poller| {
-                // The panic hook has counted and logged it.
-                std::panic::catch_unwind(AssertUnwindSafe(|| forward.as_mut().poll(poller)))
-                    .unwrap_or_else(|_| Poll::Ready(Err(Reason::Internal.into())))
-            })
-            .await
-        };
+        let result = caught(self.forward(cx, down, timer, &request)).await;
         match result {
             Ok(Ended::Answered) => None,
             Ok(Ended::Upgraded(origin)) => {
@@ -328,6 +320,16 @@ impl Proxy {
     }
 }
 
+/// Runs a request's way to its end; a panic in it is a refusal. The panic hook has counted and logged it.
+async fn caught<T>(way: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let mut way = pin!(way);
+    std::future::poll_fn(|cx| {
+        std::panic::catch_unwind(AssertUnwindSafe(|| way.as_mut().poll(cx)))
+            .unwrap_or_else(|_| Poll::Ready(Err(Reason::Internal.into())))
+    })
+    .await
+}
+
 type ResponseHead = pingora::http::ResponseHeader;
 
 /// Gives an HTTP/1 connection on to its next request.
@@ -342,5 +344,21 @@ async fn finish(session: ServerSession, close: bool) -> Next {
             Next::Request(stream, prefix.unwrap_or_default())
         }
         _ => Next::Ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_request_is_a_refusal_and_nothing_more() {
+        let panics = caught(async {
+            tokio::task::yield_now().await;
+            let none: Option<u8> = None;
+            Ok(none.unwrap())
+        });
+        assert_eq!(panics.await.unwrap_err().reason, Reason::Internal);
+        assert_eq!(caught(async { Ok(7) }).await, Ok(7));
     }
 }
