@@ -16,7 +16,6 @@ use super::exchange::{self, Ended, Exchange, Failed, Upload};
 use super::origin::{self, Origin};
 use super::request::{Framing, Outgoing};
 use super::{Proxy, Received};
-use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::AttemptOutcome;
 use crate::refusal::{Reason, Refusal};
 use crate::route::key::Source;
@@ -140,11 +139,11 @@ impl Attempts<'_> {
             written = exchange::hand_over(&mut origin, self.body.clone()).await.map_err(|_| origin::Failed::Broken);
         }
         if let Err(failed) = written {
+            let unsent = origin.reused() && origin.nothing_left();
             cx.sent = origin.sent;
             return Err(match failed {
                 origin::Failed::Refused(refusal) => refusal.into(),
-                // A connection that was closed while it waited, and not even the head could be written.
-                origin::Failed::Broken if origin.sent == UpstreamSent::None && origin.reused() => Failed::Stale,
+                origin::Failed::Broken if unsent => Failed::Unsent,
                 origin::Failed::Broken => Reason::UpstreamReset.into_refusal("before its answer").into(),
             });
         }

@@ -48,7 +48,7 @@ pub(super) enum Ended {
 pub(super) enum Failed {
     /// A connection that waited was closed just now: nothing of an answer came.
     Stale,
-    /// The application says that it did not begin with the request: REFUSED_STREAM, or a GOAWAY that leaves it out.
+    /// Nobody began with it: not a byte of it left, or the application says so (REFUSED_STREAM, a GOAWAY that leaves it out).
     Unsent,
     /// For this reason.
     Refused(Refusal),

@@ -58,6 +58,8 @@ pub(super) struct Origin {
     h2: Option<SendStream<Bytes>>,
     waiting: Bytes,
     chunked: bool,
+    /// Bytes that the connection had carried before this request.
+    written_before: u64,
     /// How much of the request it can have seen.
     pub(super) sent: UpstreamSent,
     /// Bytes of the request's body that were taken.
@@ -68,8 +70,10 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn new(lease: Lease) -> Self {
+        let written_before = lease.session.stream().and_then(Conn::of).map_or(0, |conn| conn.bytes().1);
         Origin {
             lease,
+            written_before,
             h2: None,
             waiting: Bytes::new(),
             chunked: false,
@@ -115,11 +119,19 @@ impl Origin {
         }
         self.sent = if end { UpstreamSent::All } else { UpstreamSent::Head };
         if end && self.poll_now().await.is_err() {
-            // Nothing of it left: the connection was closed while it waited.
-            self.sent = UpstreamSent::None;
             return Err(Failed::Broken);
         }
         Ok(())
+    }
+
+    /// Whether not one byte of the request reached the socket, so that nobody can have seen it: the connection was closed
+    /// while it waited.
+    pub(super) fn nothing_left(&mut self) -> bool {
+        let nothing = self.conn().is_some_and(|conn| conn.bytes().1 == self.written_before);
+        if nothing {
+            self.sent = UpstreamSent::None;
+        }
+        nothing
     }
 
     /// Hands what waits to the socket, without waiting for it.
