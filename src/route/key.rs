@@ -3,21 +3,13 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher};
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
+
+use crate::config::KeySource;
 
 /// Several parts, taken together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(Vec<Part>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    ClientIp,
-    Header(HeaderName),
-    Query(String),
-    Cookie(String),
-    Path(String),
-    Constant,
-}
+pub struct Key(Vec<KeySource>);
 
 /// What a key is taken from.
 pub struct Source<'a> {
@@ -34,7 +26,7 @@ pub struct Source<'a> {
 impl Key {
     /// Parses a list of parts; none where the list is empty or a part is none of the kinds.
     pub fn parse_all(parts: &[String]) -> Option<Key> {
-        let parts: Option<Vec<_>> = parts.iter().map(|p| Part::parse(p)).collect();
+        let parts: Option<Vec<KeySource>> = parts.iter().map(|p| p.parse().ok()).collect();
         parts.filter(|p| !p.is_empty()).map(Key)
     }
 
@@ -42,44 +34,29 @@ impl Key {
     pub fn hash(&self, source: &Source<'_>) -> u64 {
         let mut hasher = BuildHasherDefault::<DefaultHasher>::default().build_hasher();
         for part in &self.0 {
-            part.write(source, &mut hasher);
+            write(part, source, &mut hasher);
             hasher.write_u8(0xff);
         }
         hasher.finish()
     }
 }
 
-impl Part {
-    fn parse(text: &str) -> Option<Part> {
-        match text.split_once(':') {
-            None if text == "client_ip" => Some(Part::ClientIp),
-            None if text == "constant" => Some(Part::Constant),
-            Some((_, "")) | None => None,
-            Some(("header", name)) => name.parse().ok().map(Part::Header),
-            Some(("query", name)) => Some(Part::Query(name.to_owned())),
-            Some(("cookie", name)) => Some(Part::Cookie(name.to_owned())),
-            Some(("path", name)) => Some(Part::Path(name.to_owned())),
-            Some(_) => None,
+fn write(part: &KeySource, source: &Source<'_>, hasher: &mut impl Hasher) {
+    match part {
+        KeySource::ClientIp => match source.client {
+            Some(IpAddr::V4(ip)) => hasher.write(&ip.octets()),
+            Some(IpAddr::V6(ip)) => hasher.write(&ip.octets()),
+            None => {}
+        },
+        KeySource::Header(name) => source.headers.get_all(name).iter().for_each(|v| hasher.write(v.as_bytes())),
+        KeySource::Query(name) => hasher.write(pair(source.query.unwrap_or(""), '&', name).unwrap_or("").as_bytes()),
+        KeySource::Cookie(name) => {
+            let cookies = source.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+            let value = cookies.into_iter().find_map(|c| pair(c, ';', name));
+            hasher.write(value.unwrap_or("").as_bytes());
         }
-    }
-
-    fn write(&self, source: &Source<'_>, hasher: &mut impl Hasher) {
-        match self {
-            Part::ClientIp => match source.client {
-                Some(IpAddr::V4(ip)) => hasher.write(&ip.octets()),
-                Some(IpAddr::V6(ip)) => hasher.write(&ip.octets()),
-                None => {}
-            },
-            Part::Header(name) => source.headers.get_all(name).iter().for_each(|v| hasher.write(v.as_bytes())),
-            Part::Query(name) => hasher.write(pair(source.query.unwrap_or(""), '&', name).unwrap_or("").as_bytes()),
-            Part::Cookie(name) => {
-                let cookies = source.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-                let value = cookies.into_iter().find_map(|c| pair(c, ';', name));
-                hasher.write(value.unwrap_or("").as_bytes());
-            }
-            Part::Path(name) => hasher.write((source.params)(name).unwrap_or("").as_bytes()),
-            Part::Constant => {}
-        }
+        KeySource::Path(name) => hasher.write((source.params)(name).unwrap_or("").as_bytes()),
+        KeySource::Constant => {}
     }
 }
 
