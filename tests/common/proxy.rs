@@ -276,6 +276,7 @@ fn text(output: &Mutex<Vec<u8>>) -> String {
 /// Waits for the line `started`; nothing when the process ended instead.
 fn wait_for_start(child: &mut Child, output: &Mutex<Vec<u8>>) -> Option<Started> {
     let begun = Instant::now();
+    let mut seen: Option<Instant> = None;
     while begun.elapsed() < patience() * 2 {
         let text = text(output);
         let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -283,6 +284,12 @@ fn wait_for_start(child: &mut Child, output: &Mutex<Vec<u8>>) -> Option<Started>
             let word = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
             let listening = lines.iter().filter(|line| line["event"] == "listening");
             let token = text.lines().find_map(|line| line.split_once("/dashboard#token=")).map(|(_, token)| token);
+            // The token comes by the other stream, which another thread reads. With a token file it never comes.
+            let seen = *seen.get_or_insert_with(Instant::now);
+            if token.is_none() && seen.elapsed() < Duration::from_millis(500) {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
             return Some(Started {
                 admin: word(started, "admin").parse().unwrap(),
                 listeners: listening.map(|line| (word(line, "listener"), word(line, "address"))).collect(),
