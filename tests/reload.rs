@@ -245,3 +245,18 @@ fn a_request_in_flight_ends_as_it_began() {
     release.send(()).unwrap();
     assert_eq!(client.read_response().header("x-version"), Some("2"));
 }
+
+/// The upstream before it is dropped after the new one has counted its endpoints, and counts into the same series.
+#[test]
+fn an_upstream_that_changed_still_shows_its_endpoints() {
+    let origin = Origin::echo();
+    let proxy = Proxy::start(&yaml(&origin, ""));
+    let shown = || proxy.metric("outboard_upstream_endpoints{upstream=\"app\"}");
+    assert_eq!(shown(), 1.0);
+    let changed = yaml(&origin, "").replace("] }", "], pool: { max_idle: 7 } }");
+    assert!(changed.contains("max_idle"), "{changed}");
+    proxy.write_config(&changed);
+    eventually("it is taken over", || proxy.admin_get("/config").text().contains("max_idle: 7"));
+    assert_eq!(Client::connect(proxy.addr("inbound")).get("/").status, 200);
+    assert_eq!(shown(), 1.0);
+}

@@ -165,6 +165,8 @@ impl Running {
         let first = futures_join(named.map(|u| u.resolve()).collect());
         let _ = tokio::time::timeout(FIRST_LOOK_UP, first).await;
         upstreams.iter().for_each(keep_resolved);
+        // Held no longer: what a reload replaces has to go, with its connections.
+        drop(upstreams);
 
         for (bound, gate) in &self.listeners {
             self.traffic.handle.spawn(accept::run(bound.clone(), gate.clone(), shared.proxy.clone()));

@@ -168,12 +168,6 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.metrics.endpoints.set(0);
-    }
-}
-
 /// An upstream that cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 #[error("upstreams.{name}: {cause}")]
