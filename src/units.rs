@@ -9,6 +9,65 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
+/// What every unit has in common: it is written as it is read, in YAML, in messages and in the schema.
+macro_rules! yaml_unit {
+    ($type:ident, $expected:expr, $name:literal, $pattern:literal, numbers: $numbers:literal) => {
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct V;
+                impl Visitor<'_> for V {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: de::Error>(self, s: &str) -> Result<$type, E> {
+                        s.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(s), &self))
+                    }
+
+                    fn visit_u64<E: de::Error>(self, n: u64) -> Result<$type, E> {
+                        if !$numbers {
+                            return Err(E::invalid_value(de::Unexpected::Unsigned(n), &self));
+                        }
+                        n.to_string().parse().map_err(|_| E::invalid_value(de::Unexpected::Unsigned(n), &self))
+                    }
+                }
+                d.deserialize_any(V)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                if $numbers {
+                    json_schema!({ "description": $expected, "oneOf": [ { "type": "string", "pattern": $pattern }, { "type": "integer", "minimum": 0 } ] })
+                } else {
+                    json_schema!({ "description": $expected, "type": "string", "pattern": $pattern })
+                }
+            }
+        }
+    };
+}
+
+mod rate;
+pub use rate::Rate;
+
 /// A span of time: `250ms`, `5s`, `1m`, `24h`; `0s` is allowed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Duration(std::time::Duration);
@@ -305,61 +364,6 @@ impl fmt::Display for ByteRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", Size(self.bytes), Duration(self.per))
     }
-}
-
-macro_rules! yaml_unit {
-    ($type:ident, $expected:expr, $name:literal, $pattern:literal, numbers: $numbers:literal) => {
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
-
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                struct V;
-                impl Visitor<'_> for V {
-                    type Value = $type;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str($expected)
-                    }
-
-                    fn visit_str<E: de::Error>(self, s: &str) -> Result<$type, E> {
-                        s.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(s), &self))
-                    }
-
-                    fn visit_u64<E: de::Error>(self, n: u64) -> Result<$type, E> {
-                        if !$numbers {
-                            return Err(E::invalid_value(de::Unexpected::Unsigned(n), &self));
-                        }
-                        n.to_string().parse().map_err(|_| E::invalid_value(de::Unexpected::Unsigned(n), &self))
-                    }
-                }
-                d.deserialize_any(V)
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                if $numbers {
-                    json_schema!({ "description": $expected, "oneOf": [ { "type": "string", "pattern": $pattern }, { "type": "integer", "minimum": 0 } ] })
-                } else {
-                    json_schema!({ "description": $expected, "type": "string", "pattern": $pattern })
-                }
-            }
-        }
-    };
 }
 
 yaml_unit!(Duration, DURATION, "Duration", r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h|d)$", numbers: false);

@@ -3,5 +3,7 @@
 //! Nothing here reads a clock, draws a random number, logs or does I/O: `now` and seeds come in, decisions go out.
 
 pub mod balance;
+pub mod mode;
+pub mod rate_limit;
 pub mod redact;
 pub mod timeout;

@@ -29,7 +29,34 @@ fn sizes_ratios_and_rates() {
     assert!("0/1s".parse::<ByteRate>().is_err() && "4KiB/0s".parse::<ByteRate>().is_err());
 }
 
+#[test]
+fn rates_of_requests() {
+    let rate: Rate = "100/1m".parse().unwrap();
+    assert_eq!((rate.count(), rate.per()), (100, Duration::from_secs(60)));
+    assert_eq!(rate.to_string(), "100/1m");
+    assert_eq!("1000000000/1ms".parse::<Rate>().unwrap().count(), 1_000_000_000);
+    assert_eq!(Rate::new(0, Duration::from_secs(1)), None);
+    assert_eq!(Rate::new(1, Duration::default()), None);
+}
+
+#[test]
+fn what_is_no_rate_of_requests_is_refused() {
+    let wrong = ["0/1s", "1/0s", "1/999us", "100", "100/", "/1m", "100/60", "1.5/1s", "+1/1s", "-1/1s", "1 / 1s"];
+    for text in wrong.iter().chain(&["1000000001/1s", "4294967296/1s", "1KiB/1s", "1/1s/1s", ""]) {
+        assert!(text.parse::<Rate>().is_err(), "{text}");
+    }
+    let told = serde_json::from_str::<Rate>("100").unwrap_err().to_string();
+    assert!(told.contains("such as 100/1m"), "{told}");
+    assert_eq!(serde_json::from_str::<Rate>("\"5/1s\"").unwrap(), "5/1s".parse().unwrap());
+}
+
 proptest! {
+    #[test]
+    fn a_rate_survives_being_written(count in 1u32..=1_000_000_000, ms in 1u64..100_000_000) {
+        let rate = Rate::new(count, Duration::from_millis(ms)).unwrap();
+        prop_assert_eq!(rate.to_string().parse::<Rate>().unwrap(), rate);
+    }
+
     #[test]
     fn a_duration_survives_being_written(us in 0u64..1_000_000_000_000) {
         let d = Duration(std::time::Duration::from_micros(us));
