@@ -3,5 +3,10 @@
 //! Nothing here reads a clock, draws a random number, logs or does I/O: `now` and seeds come in, decisions go out.
 
 pub mod balance;
+pub mod breaker;
+pub mod failure;
+pub mod fault;
 pub mod redact;
+pub mod retry;
+pub mod switch;
 pub mod timeout;
