@@ -3,7 +3,12 @@
 //! Nothing here reads a clock, draws a random number, logs or does I/O: `now` and seeds come in, decisions go out.
 
 pub mod balance;
+pub mod breaker;
+pub mod failure;
+pub mod fault;
 pub mod mode;
 pub mod rate_limit;
 pub mod redact;
+pub mod retry;
+pub mod switch;
 pub mod timeout;

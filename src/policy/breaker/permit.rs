@@ -1,0 +1,169 @@
+//! The breaker as its callers see it: shared between threads, and a ticket that cannot be forgotten.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::core::{Call, Core};
+use super::{Mode, Outcome, Refused, Settings, Snapshot, State, Transition};
+
+/// The time since some fixed moment. It never goes back.
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// Told of every transition, after it and outside the lock. Two of them that follow each other at once may be told in
+/// the wrong order: who shows the state asks for it ([`Shared::state`]).
+pub type Observer = Arc<dyn Fn(&Transition) + Send + Sync>;
+
+/// A breaker that many threads share. A clone is the same breaker.
+#[derive(Clone)]
+pub struct Shared(Arc<Inner>);
+
+struct Inner {
+    core: Mutex<Core>,
+    clock: Clock,
+    observer: Observer,
+}
+
+impl Inner {
+    /// Runs a step on the core and tells of the transition it led to.
+    fn step<T>(&self, step: impl FnOnce(&mut Core, Duration) -> (T, Option<Transition>)) -> T {
+        let now = (self.clock)();
+        let (result, transition) = step(&mut self.core.lock(), now);
+        if let Some(transition) = transition {
+            (self.observer)(&transition);
+        }
+        result
+    }
+}
+
+impl Shared {
+    /// A breaker, closed.
+    pub fn new(settings: &Settings, clock: Clock, observer: Observer) -> Shared {
+        let now = clock();
+        Shared(Arc::new(Inner { core: Mutex::new(Core::new(settings.clone(), now)), clock, observer }))
+    }
+
+    /// Whether a call would be admitted, without one: asked before a call waits in a queue.
+    pub fn check(&self) -> Result<(), Refused> {
+        self.0.step(|core, now| core.check(core.mode(), now))
+    }
+
+    /// As [`Shared::check`], under another mode than the configured one.
+    pub fn check_in(&self, mode: Mode) -> Result<(), Refused> {
+        self.0.step(|core, now| core.check(mode, now))
+    }
+
+    /// A call is about to be made; its age begins. `lease` is the longest it can take, its own deadline: a probe of which
+    /// nothing has been heard by then is lost, and another one may take its place.
+    pub fn admit(&self, lease: Duration) -> Result<Ticket, Refused> {
+        self.ticket(self.0.step(|core, now| core.admit(core.mode(), now.saturating_add(lease), now)))
+    }
+
+    /// As [`Shared::admit`], under another mode than the configured one: what a switch at run time says.
+    pub fn admit_in(&self, mode: Mode, lease: Duration) -> Result<Ticket, Refused> {
+        self.ticket(self.0.step(|core, now| core.admit(mode, now.saturating_add(lease), now)))
+    }
+
+    fn ticket(&self, call: Result<Call, Refused>) -> Result<Ticket, Refused> {
+        call.map(|call| Ticket { breaker: Arc::clone(&self.0), call: Some(call) })
+    }
+
+    /// Opens it until [`Shared::close`] or [`Shared::reset`]; it then refuses even where its mode is observe.
+    pub fn open(&self) {
+        self.0.step(|core, now| ((), core.open(now)));
+    }
+
+    /// Closes it with an empty window, even where its mode is force_open. From there on it opens by itself again.
+    pub fn close(&self) {
+        self.0.step(|core, now| ((), core.close(now)));
+    }
+
+    /// Takes back what was done by hand: as configured, closed, with an empty window.
+    pub fn reset(&self) {
+        self.0.step(|core, now| ((), core.reset(now)));
+    }
+
+    /// The state at this moment.
+    pub fn state(&self) -> State {
+        self.0.step(|core, now| (core.state(now), None))
+    }
+
+    /// What an operator is shown.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.step(|core, now| (core.snapshot(now), None))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shared").field(&self.snapshot()).finish()
+    }
+}
+
+/// A call that was admitted. Dropped without an outcome, it counts as [`Outcome::ClientLeft`].
+#[must_use = "a call whose ticket is dropped is taken for one whose client left"]
+pub struct Ticket {
+    breaker: Arc<Inner>,
+    /// None once it is settled.
+    call: Option<Call>,
+}
+
+impl Ticket {
+    /// When its age passes `slow_call.over`, on the clock of the breaker: [`Ticket::slow`] is to be called then. None
+    /// where slowness does not matter, was counted already, or cannot come because the call waits for its client.
+    pub fn slow_at(&self) -> Option<Duration> {
+        self.call.as_ref().and_then(|call| self.breaker.core.lock().slow_at(call))
+    }
+
+    /// The moment of [`Ticket::slow_at`] has come and the call has not ended: it counts as slow now. Once is enough.
+    pub fn slow(&mut self) {
+        if let Some(call) = &mut self.call {
+            self.breaker.step(|core, now| ((), core.slow(call, now)));
+        }
+    }
+
+    /// From now on the call waits for its client, to send or to read: its age stands still until [`Ticket::resume`], so
+    /// that a slow client is never taken for a slow application.
+    pub fn hold(&mut self) {
+        if let Some(call) = &mut self.call {
+            self.breaker.step(|core, now| ((), core.hold(call, now)));
+        }
+    }
+
+    /// From now on the call waits for the application: its age begins anew.
+    pub fn resume(&mut self) {
+        if let Some(call) = &mut self.call {
+            call.resume((self.breaker.clock)());
+        }
+    }
+
+    /// The refusal that the call would have met if the breaker did not merely observe.
+    pub fn would_refuse(&self) -> Option<Refused> {
+        self.call.as_ref().and_then(Call::would_refuse)
+    }
+
+    /// The call ended.
+    pub fn settle(mut self, outcome: Outcome) {
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(call) = self.call.take() {
+            self.breaker.step(|core, now| ((), core.settle(call, outcome, now)));
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.end(Outcome::ClientLeft);
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("call", &self.call).finish_non_exhaustive()
+    }
+}
