@@ -28,6 +28,18 @@ pub enum Reason {
     VersionNotSupported,
     /// The client was too slow to send its request.
     RequestTimeout,
+    /// A limit of requests in a time is used up.
+    RateLimited,
+    /// The route has as many requests in work as it may have.
+    BulkheadFull,
+    /// Too many requests wait for the application already.
+    QueueFull,
+    /// The application was not free in time.
+    QueueTimeout,
+    /// The application failed too often: it is left alone for a while.
+    BreakerOpen,
+    /// A fault that the configuration asks for.
+    FaultInjected,
     /// No connection to the application.
     UpstreamConnect,
     /// The application did not answer in time.
@@ -46,7 +58,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 22] = [
         Reason::NoRoute,
         Reason::MethodNotAllowed,
         Reason::BadRequest,
@@ -56,6 +68,12 @@ impl Reason {
         Reason::NotImplemented,
         Reason::VersionNotSupported,
         Reason::RequestTimeout,
+        Reason::RateLimited,
+        Reason::BulkheadFull,
+        Reason::QueueFull,
+        Reason::QueueTimeout,
+        Reason::BreakerOpen,
+        Reason::FaultInjected,
         Reason::UpstreamConnect,
         Reason::UpstreamTimeout,
         Reason::UpstreamReset,
@@ -82,6 +100,12 @@ impl Reason {
             Reason::NotImplemented => "not_implemented",
             Reason::VersionNotSupported => "version_not_supported",
             Reason::RequestTimeout => "request_timeout",
+            Reason::RateLimited => "rate_limited",
+            Reason::BulkheadFull => "bulkhead_full",
+            Reason::QueueFull => "queue_full",
+            Reason::QueueTimeout => "queue_timeout",
+            Reason::BreakerOpen => "breaker_open",
+            Reason::FaultInjected => "fault_injected",
             Reason::UpstreamConnect => "upstream_connect",
             Reason::UpstreamTimeout => "upstream_timeout",
             Reason::UpstreamReset => "upstream_reset",
@@ -97,7 +121,7 @@ impl Reason {
         Refusal::new(self, detail)
     }
 
-    /// The status it is answered with.
+    /// The status it is answered with; a fault has the one that the configuration says ([`Refusal::status`]).
     pub const fn status(self) -> StatusCode {
         match self {
             Reason::NoRoute => StatusCode::NOT_FOUND,
@@ -109,9 +133,16 @@ impl Reason {
             Reason::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Reason::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Reason::UpstreamConnect | Reason::UpstreamReset => StatusCode::BAD_GATEWAY,
             Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Reason::Overloaded | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::BulkheadFull
+            | Reason::QueueFull
+            | Reason::QueueTimeout
+            | Reason::BreakerOpen
+            | Reason::FaultInjected
+            | Reason::Overloaded
+            | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Reason::ClientLeft | Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -128,6 +159,12 @@ impl Reason {
             Reason::NotImplemented => "the method or transfer coding is not supported",
             Reason::VersionNotSupported => "the version of HTTP is not supported",
             Reason::RequestTimeout => "the request did not arrive in time",
+            Reason::RateLimited => "too many requests",
+            Reason::BulkheadFull => "too many requests of this kind are in work",
+            Reason::QueueFull => "too many requests wait already",
+            Reason::QueueTimeout => "the application was not free in time",
+            Reason::BreakerOpen => "the application failed too often",
+            Reason::FaultInjected => "a fault that was asked for",
             Reason::UpstreamConnect => "the application cannot be reached",
             Reason::UpstreamTimeout => "the application did not answer in time",
             Reason::UpstreamReset => "the application broke off",
@@ -148,12 +185,30 @@ pub struct Refusal {
     pub detail: Cow<'static, str>,
     /// Header fields that its answer carries.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The status of a fault.
+    fault: Option<StatusCode>,
 }
 
 impl Refusal {
     /// A refusal for this reason; `detail` says what exactly.
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { reason, detail: detail.into(), headers: Vec::new() }
+        Refusal { reason, detail: detail.into(), headers: Vec::new(), fault: None }
+    }
+
+    /// A fault that is answered with this status.
+    pub fn fault(status: StatusCode) -> Self {
+        Refusal { fault: Some(status), ..Refusal::from(Reason::FaultInjected) }
+    }
+
+    /// The status it is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.fault.unwrap_or(self.reason.status())
+    }
+
+    /// The same, with a Retry-After: whole seconds, rounded up, at least one.
+    pub fn retry_after(self, after: std::time::Duration) -> Self {
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        self.with_header(http::header::RETRY_AFTER, &seconds.max(1).to_string())
     }
 
     /// The same, with a header field on its answer.
@@ -175,7 +230,7 @@ impl Refusal {
         let mut problem = serde_json::json!({
             "type": format!("urn:outboard:{}", self.reason.as_str().replace('_', "-")),
             "title": self.reason.title(),
-            "status": self.reason.status().as_u16(),
+            "status": self.status().as_u16(),
             "reason": self.reason.as_str(),
             "request_id": request_id,
         });

@@ -1,13 +1,36 @@
-//! One deadline after the other on one timer.
+//! The clock that policies are handed, and one deadline after the other on one timer.
 //!
 //! A request has several deadlines, and nearly all of them are replaced by a later one before they come. Moving a deadline
 //! back costs nothing here: the timer fires at the old time and looks again. Exact to tokio's millisecond.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Where the clock of the policies starts: an hour before it is first asked, so that times before a process' start exist.
+static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
+});
+
+/// The time as the policies have it: monotonic, since a fixed moment before the process began to serve.
+pub fn uptime() -> Duration {
+    since_epoch(Instant::now())
+}
+
+/// A moment as the policies have it.
+pub fn since_epoch(moment: Instant) -> Duration {
+    moment.saturating_duration_since(*EPOCH)
+}
+
+/// A moment of the policies' clock as the timers have it.
+pub fn moment(since_epoch: Duration) -> Instant {
+    *EPOCH + since_epoch
+}
 
 /// A timer whose deadline moves.
 #[derive(Debug, Default)]

@@ -22,14 +22,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lifecycle", &["config"]),
     ("observe", &["config", "refusal", "units"]),
     // The one place that compiles settings, and the one that owns connections to applications.
-    ("upstream", &["policy", "config", "observe", "io"]),
-    ("route", &["config", "policy", "upstream", "observe"]),
+    ("upstream", &["policy", "config", "observe", "io", "timer"]),
+    ("route", &["config", "policy", "upstream", "observe", "timer"]),
     // The way of a request, and the shell around a client connection.
     ("proxy", &["route", "policy", "upstream", "refusal", "observe", "lifecycle", "config", "io", "timer", "units"]),
     ("listen", &["proxy", "lifecycle", "observe", "config", "io", "refusal", "timer", "upstream::tls"]),
     // Around the traffic.
-    ("admin", &["config"]),
-    ("server", &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "upstream"]),
+    ("admin", &["config", "units"]),
+    ("server", &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "timer", "upstream"]),
     ("cli", &["admin", "config", "demo", "route", "server", "units"]),
     ("demo", &["config"]),
 ];

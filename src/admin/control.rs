@@ -1,8 +1,11 @@
 //! What the administration can ask of the process, and tell it.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::Refused;
 use crate::config::Level;
 
 /// The process, as the administration sees it.
@@ -22,6 +25,14 @@ pub trait Control: Send + Sync + 'static {
     fn requests(&self) -> Value;
     /// The upstreams: endpoints and connections.
     fn upstreams(&self) -> Value;
+    /// The breakers and their states.
+    fn breakers(&self) -> Value;
+    /// Tells a breaker to open, close or reset.
+    fn tell_breaker(&self, scope: &str, word: &str) -> Result<Value, Refused>;
+    /// The policies that are switched otherwise than configured.
+    fn policies(&self) -> Value;
+    /// Switches a policy of a route: on, observe, off, or back to what is configured; for a time, or until told again.
+    fn switch(&self, route: &str, policy: &str, word: &str, time: Option<Duration>) -> Result<Value, Refused>;
     /// Begins the drain, or lets the one that runs end the process as well. Returns at once.
     fn drain(&self, exit: bool);
     /// Turns true when the drain is done.

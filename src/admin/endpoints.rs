@@ -7,14 +7,13 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
 use super::guard::{self, Foreign};
+use super::orders::{DrainOrder, LevelOrder, Refused as Order, SwitchOrder, words};
 use super::{Control, Surface, result_word};
-use crate::config::Level;
 
 /// An answer that ends a request early; boxed, since the way on is taken far more often.
 type Refused = Box<Answer>;
@@ -32,9 +31,15 @@ enum Endpoint {
     Routes,
     Requests,
     Upstreams,
+    Breakers,
+    Policies,
     Drain,
     Reload,
     LogLevel,
+    /// A breaker is told something.
+    Breaker,
+    /// A policy of a route is switched.
+    Policy,
 }
 
 impl Endpoint {
@@ -48,9 +53,13 @@ impl Endpoint {
             "/routes" => Endpoint::Routes,
             "/requests" => Endpoint::Requests,
             "/upstreams" => Endpoint::Upstreams,
+            "/breakers" => Endpoint::Breakers,
+            "/policies" => Endpoint::Policies,
             "/drain" => Endpoint::Drain,
             "/reload" => Endpoint::Reload,
             "/log-level" => Endpoint::LogLevel,
+            _ if path.starts_with("/breakers/") => Endpoint::Breaker,
+            _ if path.starts_with("/policies/") => Endpoint::Policy,
             _ => return None,
         })
     }
@@ -61,30 +70,14 @@ impl Endpoint {
     }
 
     fn is_write(self) -> bool {
-        matches!(self, Endpoint::Drain | Endpoint::Reload | Endpoint::LogLevel)
+        use Endpoint::{Breaker, Drain, LogLevel, Policy, Reload};
+        matches!(self, Drain | Reload | LogLevel | Breaker | Policy)
     }
 
     /// The dashboard's page is the same for everybody; what it shows it has to ask for.
     fn needs_token(self) -> bool {
         !self.is_probe() && self != Endpoint::Dashboard
     }
-}
-
-/// The body of POST /drain.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct DrainOrder {
-    /// Answer when nothing is in flight any more.
-    wait: bool,
-    /// End the process then.
-    exit: bool,
-}
-
-/// The body of POST /log-level.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LevelOrder {
-    level: Level,
 }
 
 /// One connection, and whom it asks.
@@ -157,8 +150,12 @@ impl Caller<'_> {
             Endpoint::Routes => answer::json(StatusCode::OK, &self.control.routes()),
             Endpoint::Requests => answer::json(StatusCode::OK, &self.control.requests()),
             Endpoint::Upstreams => answer::json(StatusCode::OK, &self.control.upstreams()),
+            Endpoint::Breakers => answer::json(StatusCode::OK, &self.control.breakers()),
+            Endpoint::Policies => answer::json(StatusCode::OK, &self.control.policies()),
             Endpoint::Dashboard => answer::dashboard(),
-            Endpoint::Drain | Endpoint::Reload | Endpoint::LogLevel => answer::wrong_method("POST"),
+            Endpoint::Drain | Endpoint::Reload | Endpoint::LogLevel | Endpoint::Breaker | Endpoint::Policy => {
+                answer::wrong_method("POST")
+            }
         }
     }
 
@@ -178,6 +175,7 @@ impl Caller<'_> {
     }
 
     async fn write(&self, endpoint: Endpoint, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
         let order = match body(request).await {
             Ok(order) => order,
             Err(refused) => {
@@ -200,6 +198,26 @@ impl Caller<'_> {
                 }
                 Err(refused) => self.logged(endpoint, "", *refused),
             },
+            Endpoint::Breaker => {
+                let done = match (words::<2>(&path), parse::<Empty>(&order, true)) {
+                    (_, Err(refused)) => *refused,
+                    (None, _) => answer::problem(StatusCode::NOT_FOUND, "not-found", "expected /breakers/SCOPE/WORD"),
+                    (Some([scope, word]), _) => ordered(self.control.tell_breaker(scope, word)),
+                };
+                self.logged(endpoint, &path, done)
+            }
+            Endpoint::Policy => {
+                let done = match (words::<3>(&path), parse::<SwitchOrder>(&order, true)) {
+                    (_, Err(refused)) => *refused,
+                    (None, _) => {
+                        answer::problem(StatusCode::NOT_FOUND, "not-found", "expected /policies/ROUTE/POLICY/WORD")
+                    }
+                    (Some([route, policy, word]), Ok(order)) => {
+                        ordered(self.control.switch(route, policy, word, order.time()))
+                    }
+                };
+                self.logged(endpoint, &path, done)
+            }
             _ => {
                 let done = match self.control.reload().await {
                     Ok(changes) => answer::json(StatusCode::OK, &changes),
@@ -234,10 +252,25 @@ impl Caller<'_> {
         let action = match endpoint {
             Endpoint::Drain => "drain",
             Endpoint::Reload => "reload",
+            Endpoint::Breaker => "breaker",
+            Endpoint::Policy => "policy",
             _ => "log-level",
         };
         let result = result_word(status);
         tracing::info!(event = "admin", peer = %self.peer, action, order, result, status = status.as_u16());
+    }
+}
+
+/// An order that takes no body.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+fn ordered(done: Result<Value, Order>) -> Answer {
+    match done {
+        Ok(done) => answer::json(StatusCode::OK, &done),
+        Err(Order::Unknown(detail)) => answer::problem(StatusCode::NOT_FOUND, "not-found", &detail),
+        Err(Order::Impossible(detail)) => answer::problem(StatusCode::UNPROCESSABLE_ENTITY, "impossible", &detail),
     }
 }
 

@@ -9,12 +9,14 @@ pub mod client;
 mod control;
 mod endpoints;
 mod guard;
+mod orders;
 pub mod token;
 
 #[cfg(test)]
 mod tests;
 
 pub use control::Control;
+pub use orders::Refused;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

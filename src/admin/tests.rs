@@ -46,6 +46,20 @@ impl Control for Fake {
     fn upstreams(&self) -> Value {
         json!({ "app": {} })
     }
+    fn breakers(&self) -> Value {
+        json!({ "breakers": [] })
+    }
+    fn tell_breaker(&self, scope: &str, word: &str) -> Result<Value, Refused> {
+        self.calls.lock().push(format!("breaker {scope} {word}"));
+        if scope == "upstream:app" { Ok(json!({ "state": word })) } else { Err(Refused::Unknown("no such".into())) }
+    }
+    fn policies(&self) -> Value {
+        json!({ "switched": [] })
+    }
+    fn switch(&self, route: &str, policy: &str, word: &str, time: Option<Duration>) -> Result<Value, Refused> {
+        self.calls.lock().push(format!("policy {route} {policy} {word} {time:?}"));
+        if word == "observe" { Err(Refused::Impossible("cannot".into())) } else { Ok(json!({ "switch": word })) }
+    }
     fn drain(&self, exit: bool) {
         self.calls.lock().push(format!("drain exit={exit}"));
     }
@@ -129,6 +143,8 @@ async fn every_endpoint_answers() {
         ("/routes", false, "\"default\""),
         ("/requests", false, "[]"),
         ("/upstreams", false, "\"app\""),
+        ("/breakers", false, "breakers"),
+        ("/policies", false, "switched"),
     ] {
         let answer = operator.get(path).await.unwrap();
         assert_eq!(answer.status, 200, "{path}");
@@ -159,7 +175,7 @@ async fn nothing_is_done_without_the_token() {
     let running = start(false).await;
     for token in [None, Some("0123456789abcdef0123456789abcdeX"), Some("")] {
         let client = running.client(token);
-        for path in ["/drain", "/reload", "/log-level"] {
+        for path in ["/drain", "/reload", "/log-level", "/breakers/upstream:app/open", "/policies/pay/retry/off"] {
             let answer = client.post(path, &json!({ "level": "off" })).await.unwrap();
             assert_eq!(answer.status, 401, "{path}");
             assert_eq!(answer.json()["type"], "urn:outboard:admin:unauthorized");
@@ -217,6 +233,41 @@ async fn the_level_is_moved_by_a_word() {
     }
     assert_eq!(client.post("/drain", &json!({ "weit": true })).await.unwrap().status, 400);
     assert_eq!(running.calls(), ["level Debug"]);
+}
+
+#[tokio::test]
+async fn a_breaker_is_told_by_its_scope() {
+    let running = start(false).await;
+    let client = running.client(Some(TOKEN));
+    let answer = client.post("/breakers/upstream:app/open", &json!({})).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "state": "open" })));
+    assert_eq!(client.post("/breakers/upstream:none/open", &json!({})).await.unwrap().status, 404);
+    for (path, body, status) in [
+        ("/breakers/upstream:app", json!({}), 404),
+        ("/breakers/upstream:app/open/now", json!({}), 404),
+        ("/breakers/upstream:app/open", json!({ "for": "1m" }), 400),
+    ] {
+        assert_eq!(client.post(path, &body).await.unwrap().status, status, "{path}");
+    }
+    assert_eq!(client.get("/breakers/upstream:app/open").await.unwrap().status, 405);
+    assert_eq!(running.calls(), ["breaker upstream:app open", "breaker upstream:none open"]);
+}
+
+#[tokio::test]
+async fn a_policy_is_switched_for_a_time() {
+    let running = start(false).await;
+    let client = running.client(Some(TOKEN));
+    let answer = client.post("/policies/pay/rate_limits/off", &json!({ "for": "15m" })).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "switch": "off" })));
+    assert_eq!(client.post("/policies/pay/retry/observe", &json!({})).await.unwrap().status, 422);
+    for (path, body, status) in [
+        ("/policies/pay/retry", json!({}), 404),
+        ("/policies/pay/retry/off", json!({ "for": "soon" }), 400),
+        ("/policies/pay/retry/off", json!({ "fro": "1m" }), 400),
+    ] {
+        assert_eq!(client.post(path, &body).await.unwrap().status, status, "{path} {body}");
+    }
+    assert_eq!(running.calls(), ["policy pay rate_limits off Some(900s)", "policy pay retry observe None"]);
 }
 
 #[tokio::test]

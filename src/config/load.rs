@@ -83,8 +83,13 @@ impl Reader<'_> {
             self.take_out(&mut root, &flaw.path);
         }
         let offs = merge::prepare(&mut root);
-        // Once before the merge, so that what is wrong in `defaults` is told there.
+        // Once without the routes, so that what is wrong in `defaults` is told there. The routes cannot be read before the
+        // merge: an item of a list may leave to `defaults` what it must have.
+        let routes = root.get_mut("routes").map(|r| std::mem::replace(r, Node::plain(r.mark, "")));
         self.read(&mut root)?;
+        if let (Some(routes), Some(place)) = (routes, root.get_mut("routes")) {
+            *place = routes;
+        }
         merge::default_route(&mut root);
         merge::apply(&mut root, &offs);
         let mut config = self.read(&mut root)?;

@@ -1,15 +1,16 @@
 //! The sections `defaults` and `routes`: which request goes where, and under which policies.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::timeout;
+use crate::policy::{breaker, fault, rate_limit, retry, timeout};
 use crate::units::Size;
 
 /// What every route starts from.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Defaults {
     /// The upstream of routes that name none.
@@ -26,6 +27,45 @@ pub struct Defaults {
     pub stream: bool,
     /// How the path that the upstream sees differs from the one received.
     pub rewrite: Option<Rewrite>,
+    //Q1
+    /// Requests of this route that are in work at once: a cap inside the upstream's queue.
+    #[schemars(range(min = 1))]
+    pub max_concurrent: Option<u32>,
+    /// Who is believed to be who, for keys with `jwt:CLAIM`.
+    pub jwt: Option<Jwt>,
+    /// How many requests a key may make in a time; all of them must allow a request.
+    pub rate_limits: Vec<rate_limit::Settings>,
+    /// Which attempts are tried again.
+    pub retry: Option<retry::Settings>,
+    /// A breaker of this route alone, beside the upstream's.
+    pub circuit_breaker: Option<breaker::Settings>,
+    /// Faults on purpose.
+    pub fault: Option<fault::Settings>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Defaults {
+            upstream: None,
+            timeouts: timeout::Settings::default(),
+            headers: Headers::default(),
+            max_request_body: None,
+            allow_encoded_slash: false,
+            stream: false,
+            rewrite: None,
+            //Q3
+            max_concurrent: None,
+            jwt: None,
+            rate_limits: Vec::new(),
+            retry: default_retry(),
+            circuit_breaker: None,
+            fault: None,
+        }
+    }
+}
+
+fn default_retry() -> Option<retry::Settings> {
+    Some(retry::Settings::default())
 }
 
 /// One route.
@@ -58,6 +98,41 @@ pub struct Route {
     /// Bytes of a request's body; above it 413. Left out: limits.max_request_body.
     #[serde(default)]
     pub max_request_body: Option<Size>,
+    //Q2
+    /// Requests of this route that are in work at once: a cap inside the upstream's queue.
+    #[schemars(range(min = 1))]
+    #[serde(default)]
+    pub max_concurrent: Option<u32>,
+    /// Who is believed to be who, for keys with `jwt:CLAIM`.
+    #[serde(default)]
+    pub jwt: Option<Jwt>,
+    /// How many requests a key may make in a time; all of them must allow a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<rate_limit::Settings>,
+    /// Which attempts are tried again.
+    #[serde(default = "default_retry")]
+    pub retry: Option<retry::Settings>,
+    /// A breaker of this route alone, beside the upstream's.
+    #[serde(default)]
+    pub circuit_breaker: Option<breaker::Settings>,
+    /// Faults on purpose.
+    #[serde(default)]
+    pub fault: Option<fault::Settings>,
+}
+
+/// The tokens of requests, verified: their claims can be keys. A request without a good token is not refused by this; it
+/// has no claims.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Jwt {
+    /// The keys that sign tokens, a JSON Web Key Set (RFC 7517). The file is watched.
+    pub jwks_file: PathBuf,
+    /// What the claim `iss` must be. Left out: any.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// What the claim `aud` must hold. Left out: any.
+    #[serde(default)]
+    pub audience: Option<String>,
 }
 
 /// Which requests a route takes. The order of precedence: listener, host, path by segment

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::balance::LoadBalance;
+use crate::policy::{breaker, retry};
 use crate::units::Duration;
 
 /// One application, or several endpoints of it.
@@ -33,9 +34,19 @@ pub struct Upstream {
     /// For consistent_hash: where the key is taken from: client_ip | header:N | query:N | cookie:N | path:PARAM | constant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hash_on: Vec<String>,
+    /// The server itself answers a repeated idempotency key without doing its work twice. True only where that is so.
+    #[serde(default)]
+    pub honours_idempotency_keys: bool,
     /// Connections that are kept.
     #[serde(default)]
     pub pool: Pool,
+    //Q4
+    /// When it is left alone because it fails.
+    #[serde(default)]
+    pub circuit_breaker: Option<breaker::Settings>,
+    /// How much load retries may add.
+    #[serde(default)]
+    pub retry_budget: retry::BudgetSettings,
 }
 
 fn default_dns_refresh() -> Duration {

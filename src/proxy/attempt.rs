@@ -1,30 +1,29 @@
-//! Step 6: an endpoint, a connection, an exchange; and what came of it.
+//! Step 6: an endpoint, a connection, an exchange; what came of it; and whether it is tried again.
 
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::context::Context;
 use super::downstream::Downstream;
 use super::exchange::{self, Ended, Exchange, Failed, Upload};
 use super::origin::{self, Origin};
+use super::repeat::Repeat;
 use super::request::{Framing, Outgoing};
-use super::{Proxy, Received};
-use crate::observe::metrics::AttemptOutcome;
+use super::wait::{Supervised, Waited, supervise, wait};
+use super::{Proxy, Received, breakers};
+use crate::observe::metrics::{AttemptOutcome, RetryOutcome};
+use crate::policy::retry::Kind;
 use crate::refusal::{Reason, Refusal};
-use crate::route::key::Source;
 use crate::route::table::Route;
 use crate::timer::Timer;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::{Lease, NoEndpoint};
 
-/// Endpoints that are tried for one request before it is given up. Only what was never sent goes on to the next.
+/// Endpoints that are tried for one attempt before it is given up: what cannot be connected to was sent nothing.
 const ENDPOINTS: usize = 3;
 
 /// What an attempt works on.
@@ -36,6 +35,15 @@ pub(super) struct Attempts<'x> {
     pub(super) body: Bytes,
 }
 
+/// What the attempts before leave to the next.
+#[derive(Default)]
+struct Before {
+    /// Endpoints that are passed over.
+    tried: Vec<Arc<Endpoint>>,
+    /// Connections that waited are not used: one of them was closed under the request.
+    fresh: bool,
+}
+
 impl Attempts<'_> {
     /// Tries until the request was answered, or has to be refused.
     pub(super) async fn run(
@@ -44,27 +52,66 @@ impl Attempts<'_> {
         down: &mut Downstream<'_>,
         timer: &mut Timer,
     ) -> Result<Ended, Refusal> {
-        let mut tried: Vec<Arc<Endpoint>> = Vec::new();
-        let mut fresh = false;
+        let repeat = Repeat::new(self.proxy, self.route, self.request, &down.request().headers);
+        let mut before = Before::default();
         loop {
-            let lease = self.connect(cx, down, timer, &mut tried, fresh).await?;
-            let metrics = &self.route.upstream.metrics;
-            let result = self.exchange(cx, down, timer, lease).await;
-            metrics.attempt(outcome(&result, cx));
-            match result {
-                Ok(ended) => return Ok(ended),
-                Err(Failed::Refused(refusal)) => return Err(refusal),
-                // The connection was closed while it waited. Nothing of an answer came, and asking again does no harm;
-                // but of a body that streams a part is gone.
-                Err(Failed::Stale) if !fresh && cx.method.is_safe() && !self.request.streams_body() => {
-                    fresh = true;
-                }
-                // Once more, whatever the method: nothing was begun with.
-                Err(Failed::Unsent) if !fresh && !self.request.streams_body() => fresh = true,
-                Err(Failed::Stale | Failed::Unsent) => {
-                    return Err(Reason::UpstreamReset.into_refusal("before its answer"));
-                }
+            (cx.tries, cx.status) = (cx.tries + 1, 0);
+            cx.watch = breakers::admit(self.route)?;
+            let result = self.attempt(cx, down, timer, &mut before, &repeat).await;
+            cx.end_attempt(outcome(&result, cx));
+            if cx.tries > 1 {
+                let good = result.is_ok() && cx.status < 500;
+                self.route.metrics.retried(if good { RetryOutcome::Ok } else { RetryOutcome::Failed });
             }
+            let failed = match result {
+                Ok(ended) => return Ok(ended),
+                Err(failed) => failed,
+            };
+            before.fresh |= matches!(failed, Failed::Stale | Failed::Unsent);
+            let again = match &failed {
+                Failed::Again(after) => Some(*after),
+                _ if down.head_written || cx.client_left => None,
+                _ => kind(&failed).and_then(|kind| repeat.again(cx, kind, None)),
+            };
+            let Some(after) = again else { return Err(failed.into_refusal()) };
+            if after > Duration::ZERO {
+                self.wait(cx, down, timer, after).await?;
+            }
+        }
+    }
+
+    /// One attempt: its connection, then its exchange.
+    async fn attempt(
+        &self,
+        cx: &mut Context,
+        down: &mut Downstream<'_>,
+        timer: &mut Timer,
+        before: &mut Before,
+        repeat: &Repeat<'_>,
+    ) -> Result<Ended, Failed> {
+        let lease = self.connect(cx, down, timer, before).await?;
+        let endpoint = lease.attempt.endpoint.clone();
+        let result = self.exchange(cx, down, timer, lease, repeat).await;
+        // The next attempt goes elsewhere, where there is an elsewhere; a connection that was closed while it waited says
+        // nothing of its endpoint.
+        if matches!(result, Err(Failed::Again(_) | Failed::Refused(_))) {
+            before.tried.push(endpoint);
+        }
+        result
+    }
+
+    /// Waits before the next attempt; a client that leaves ends it.
+    async fn wait(
+        &self,
+        cx: &Context,
+        down: &mut Downstream<'_>,
+        timer: &mut Timer,
+        after: Duration,
+    ) -> Result<(), Refusal> {
+        let until = (Instant::now() + after).min(cx.deadline);
+        match wait(down, timer, until, !self.request.streams_body()).await {
+            Waited::Left => Err(Reason::ClientLeft.into()),
+            Waited::Until => Ok(()),
         }
     }
 
@@ -74,22 +121,33 @@ impl Attempts<'_> {
         cx: &mut Context,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
-        tried: &mut Vec<Arc<Endpoint>>,
-        fresh: bool,
+        before: &mut Before,
     ) -> Result<Lease, Refusal> {
         let upstream = &self.route.upstream;
         let key = self.key(cx, &down.request().headers);
+        let mut unreachable = 0;
         loop {
-            let attempt = upstream.choose(key, tried).map_err(|none| match none {
-                NoEndpoint::Busy if tried.is_empty() => Refusal::new(Reason::Overloaded, "all connections are in use"),
-                NoEndpoint::Busy | NoEndpoint::Unresolved => Reason::UpstreamConnect.into_refusal(""),
-            })?;
+            let chosen = upstream.choose(key, &before.tried);
+            let attempt = match chosen {
+                Ok(attempt) => attempt,
+                // All were tried, some of them by the attempts before this one: then those may have another.
+                Err(NoEndpoint::Busy) if before.tried.len() > unreachable => {
+                    before.tried.drain(..before.tried.len() - unreachable);
+                    continue;
+                }
+                Err(NoEndpoint::Busy) if unreachable == 0 => {
+                    return Err(Refusal::new(Reason::Overloaded, "all connections are in use"));
+                }
+                Err(NoEndpoint::Busy | NoEndpoint::Unresolved) => {
+                    return Err(Reason::UpstreamConnect.into_refusal("no endpoint can be reached"));
+                }
+            };
             cx.attempts += 1;
             let endpoint = attempt.endpoint.clone();
             cx.endpoint = Some(endpoint.clone());
             let repeatable = cx.method.is_safe();
             let deadline = (Instant::now() + self.route.timeouts.connect).min(cx.deadline);
-            let connecting = upstream.connect(attempt, repeatable, fresh);
+            let connecting = upstream.connect(attempt, repeatable, before.fresh);
             let leaves = self.route.timeouts.on_client_close.cancels(&cx.method) && !self.request.streams_body();
             let cause = match supervise(connecting, down, timer, deadline, leaves).await {
                 Supervised::Done(Ok(lease)) => {
@@ -98,19 +156,19 @@ impl Attempts<'_> {
                 }
                 Supervised::Left => {
                     cx.client_left = true;
-                    upstream.metrics.attempt(AttemptOutcome::ClientLeft);
                     return Err(Reason::ClientLeft.into());
                 }
                 // A host that is gone answers nothing at all: the next endpoint has its own time, within the total.
                 Supervised::Late => io::Error::from(io::ErrorKind::TimedOut),
                 Supervised::Done(Err(e)) => e,
             };
-            upstream.metrics.attempt(AttemptOutcome::Connect);
             tracing::debug!(event = "connect_failed", upstream = %upstream.name, endpoint = %endpoint.label, cause = %cause);
-            tried.push(endpoint);
-            if tried.len() >= ENDPOINTS || Instant::now() >= cx.deadline {
-                return Err(Reason::UpstreamConnect.into());
+            before.tried.push(endpoint);
+            unreachable += 1;
+            if unreachable >= ENDPOINTS || Instant::now() >= cx.deadline {
+                return Err(Reason::UpstreamConnect.into_refusal("no endpoint can be reached"));
             }
+            upstream.metrics.attempt(AttemptOutcome::Connect);
         }
     }
 
@@ -120,6 +178,7 @@ impl Attempts<'_> {
         down: &mut Downstream<'_>,
         timer: &mut Timer,
         lease: Lease,
+        repeat: &Repeat<'_>,
     ) -> Result<Ended, Failed> {
         let endpoint = lease.attempt.endpoint.clone();
         let mut origin = Box::new(Origin::new(lease));
@@ -140,7 +199,7 @@ impl Attempts<'_> {
         }
         if let Err(failed) = written {
             let unsent = origin.reused() && origin.nothing_left();
-            cx.sent = origin.sent;
+            cx.sent = cx.sent.max(origin.sent);
             return Err(match failed {
                 origin::Failed::Refused(refusal) => refusal.into(),
                 origin::Failed::Broken if unsent => Failed::Unsent,
@@ -152,19 +211,12 @@ impl Attempts<'_> {
             Framing::Length(_) if !self.request.streams_body() => Upload::Ending,
             Framing::Length(_) | Framing::Chunked => Upload::Streaming,
         };
-        Exchange::new(self.proxy, cx, self.route, down, timer, origin, upload, websocket).run().await
+        Exchange::new(self.proxy, cx, self.route, down, timer, origin, upload, websocket, repeat).run().await
     }
 
     fn key(&self, cx: &Context, headers: &HeaderMap) -> Option<u64> {
         let key = self.route.hash_on.as_ref()?;
-        let path = cx.uri.path();
-        let table = &cx.state.table;
-        let params = |name: &str| {
-            let index = table.routes.iter().position(|r| Arc::ptr_eq(r, self.route))?;
-            table.matcher.params(index, path).find(|(n, _)| *n == name).map(|(_, value)| value)
-        };
-        let source = Source { client: cx.client_ip, headers, query: cx.uri.query(), params: &params };
-        Some(key.hash(&source))
+        Some(cx.with_source(self.route, headers, |source| key.hash(source)))
     }
 }
 
@@ -174,6 +226,9 @@ fn outcome(result: &Result<Ended, Failed>, cx: &Context) -> AttemptOutcome {
         Ok(_) if cx.status >= 500 => AttemptOutcome::Error,
         Ok(_) => AttemptOutcome::Ok,
         Err(Failed::Stale | Failed::Unsent) => AttemptOutcome::Reset,
+        // An answer was thrown away, or waited for too long.
+        Err(Failed::Again(_)) if cx.status != 0 => AttemptOutcome::Error,
+        Err(Failed::Again(_)) => AttemptOutcome::Timeout,
         Err(Failed::Refused(refusal)) => match refusal.reason {
             Reason::ClientLeft => AttemptOutcome::ClientLeft,
             Reason::UpstreamConnect => AttemptOutcome::Connect,
@@ -184,30 +239,17 @@ fn outcome(result: &Result<Ended, Failed>, cx: &Context) -> AttemptOutcome {
     }
 }
 
-enum Supervised<T> {
-    Done(T),
-    Left,
-    Late,
-}
-
-/// Waits for `work`, a deadline, or the client to leave where that ends it.
-async fn supervise<T>(
-    work: impl Future<Output = io::Result<T>>,
-    down: &mut Downstream<'_>,
-    timer: &mut Timer,
-    deadline: Instant,
-    leaves: bool,
-) -> Supervised<io::Result<T>> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(Supervised::Done(done));
-        }
-        if leaves && down.poll_gone(cx).is_ready() {
-            return Poll::Ready(Supervised::Left);
-        }
-        timer.set(deadline);
-        timer.poll(cx).map(|()| Supervised::Late)
-    })
-    .await
+/// What kind of failure it is that might be tried again.
+fn kind(failed: &Failed) -> Option<Kind> {
+    match failed {
+        Failed::Stale => Some(Kind::Stale),
+        Failed::Unsent => Some(Kind::Unsent),
+        Failed::Again(_) => None,
+        Failed::Refused(refusal) => match refusal.reason {
+            Reason::UpstreamConnect => Some(Kind::Connect),
+            Reason::UpstreamReset => Some(Kind::Reset),
+            Reason::UpstreamTimeout => Some(Kind::Timeout),
+            _ => None,
+        },
+    }
 }

@@ -8,12 +8,15 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use pingora::http::RequestHeader;
 use tokio::time::Instant;
 
+use super::place::Place;
 use super::state::{ListenerPolicy, State};
+use super::watch::Watch;
 use super::{Client, forwarded};
 use crate::lifecycle::InFlight;
 use crate::observe::log::UpstreamSent;
 use crate::observe::trace::{TraceContext, new_request_id, valid_request_id};
 use crate::refusal::Reason;
+use crate::route::key::Source;
 use crate::route::table::Route;
 use crate::upstream::endpoint::Endpoint;
 
@@ -30,6 +33,8 @@ pub(super) struct Context {
     pub(super) peer: Option<IpAddr>,
     pub(super) peer_text: Arc<str>,
     pub(super) client_ip: Option<IpAddr>,
+    /// The peer is believed what it says of itself.
+    pub(super) trusted: bool,
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) host: Option<HeaderValue>,
@@ -39,7 +44,16 @@ pub(super) struct Context {
     pub(super) deadline: Instant,
     pub(super) status: u16,
     pub(super) reason: Option<Reason>,
+    /// Attempts, the first included; an attempt may have passed over endpoints that could not be reached.
+    pub(super) tries: u32,
+    /// Endpoints that were tried.
     pub(super) attempts: u32,
+    /// How long it waited for its place.
+    pub(super) queued: Duration,
+    /// Its place at the application.
+    pub(super) place: Option<Place>,
+    /// Who is told how the attempt that runs goes.
+    pub(super) watch: Watch,
     pub(super) endpoint: Option<Arc<Endpoint>>,
     pub(super) reused: Option<bool>,
     pub(super) sent: UpstreamSent,
@@ -85,13 +99,18 @@ impl Context {
             },
             logged: state.logged_headers.iter().map(|n| head.headers.get(n).cloned()).collect(),
             state: state.clone(),
+            trusted: client.trusted,
             listener,
             started,
             deadline: started + UNROUTED,
             route: None,
             status: 0,
             reason: None,
+            tries: 0,
             attempts: 0,
+            queued: Duration::ZERO,
+            place: None,
+            watch: Watch::default(),
             endpoint: None,
             reused: None,
             sent: UpstreamSent::None,
@@ -103,6 +122,15 @@ impl Context {
             client_left: false,
             in_flight: Some(in_flight),
         }
+    }
+
+    /// What keys are taken from.
+    pub(super) fn with_source<T>(&self, route: &Route, headers: &HeaderMap, take: impl FnOnce(&Source<'_>) -> T) -> T {
+        let params = |name: &str| {
+            let mut params = self.state.table.matcher.params(route.index, self.uri.path());
+            params.find(|(n, _)| *n == name).map(|(_, value)| value)
+        };
+        take(&Source { client: self.client_ip, headers, query: self.uri.query(), params: &params })
     }
 }
 

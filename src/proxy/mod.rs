@@ -2,27 +2,34 @@
 //!
 //! ```text
 //!  1 begin    id, trace, clock, deadline, in-flight guard · path checked · route
-//!  2 admit    body limit, small body read or to be streamed
-//!  6 attempt  endpoint, connection, exchange
+//!  2 admit    faults · rate limits · body limit, small body read or to be streamed
+//!  5 enter    breakers · queue: a place at the application
+//!  6 attempt  endpoint, connection, exchange; tried again where that is safe
 //!  9 end      metrics, access line; guards drop
 //! ```
 //! Every refusal travels by `?` to one place that answers it.
 
 mod access;
 mod attempt;
+mod breakers;
 mod context;
 mod downstream;
 mod exchange;
+mod fault;
 mod forwarded;
 mod hop;
 mod origin;
+mod place;
 mod refuse;
+mod repeat;
 mod request;
 pub mod requests;
 pub mod state;
 mod streams;
 mod tunnel;
 mod upload;
+mod wait;
+mod watch;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -112,6 +119,8 @@ pub(crate) struct Received {
     framing: Framing,
     expects: bool,
     websocket: bool,
+    /// A body of at most this length is read whole.
+    whole: u64,
 }
 
 impl Received {
@@ -127,14 +136,14 @@ impl Received {
             && head.version == http::Version::HTTP_11
             && head.headers.contains_key(header::UPGRADE)
             && hop::is_websocket(&head.headers);
-        Received { framing, expects, websocket }
+        Received { framing, expects, websocket, whole: upload::WHOLE }
     }
 
     /// Whether the body is handed on while it comes.
     fn streams_body(&self) -> bool {
         match self.framing {
             Framing::None => false,
-            Framing::Length(n) => n > upload::WHOLE,
+            Framing::Length(n) => n > self.whole,
             Framing::Chunked => true,
         }
     }
@@ -212,7 +221,9 @@ impl Proxy {
         cx.deadline = cx.started + route.timeouts.total;
         self.shorten_when_leaving(cx, &route)?;
         let _in_flight = route.metrics.begin();
+        let request = &Received { whole: route.whole, ..*request };
         // 2 admit
+        self.inject(cx, &route, down, timer).await?;
         if let Framing::Length(length) = request.framing
             && length > route.max_body
         {
@@ -228,9 +239,14 @@ impl Proxy {
             }
             _ => (Bytes::new(), None),
         };
+        // 5 enter
+        breakers::check(&route)?;
+        place::enter(cx, &route, down, timer, request).await?;
         // 6 attempt
         let attempts = Attempts { proxy: self, route: &route, request, body };
-        attempts.run(cx, down, timer).await
+        let ended = attempts.run(cx, down, timer).await;
+        cx.place = None;
+        ended
     }
 
     fn route(&self, cx: &Context, head: &RequestHeader) -> Result<Arc<Route>, Refusal> {

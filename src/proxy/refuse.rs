@@ -42,7 +42,7 @@ pub(super) async fn refuse(
         down.abort();
         return;
     }
-    cx.status = refusal.reason.status().as_u16();
+    cx.status = refusal.status().as_u16();
     let keep = keeps_connection(down, timer, request, refusal).await;
     down.close |= !keep;
     let body = Bytes::from(refusal.problem(&cx.id));
@@ -74,7 +74,7 @@ pub(super) async fn refuse(
 }
 
 fn head(cx: &Context, refusal: &Refusal, length: usize) -> pingora::Result<ResponseHeader> {
-    let mut head = ResponseHeader::build_no_case(refusal.reason.status(), Some(6))?;
+    let mut head = ResponseHeader::build_no_case(refusal.status(), Some(6))?;
     head.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
     head.insert_header(header::CONTENT_LENGTH, length.to_string())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;

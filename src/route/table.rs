@@ -10,7 +10,11 @@ use super::key::Key;
 use super::matcher::{Matcher, Rule};
 use crate::config::{self, Config};
 use crate::observe::metrics::{Metrics, RouteMetrics};
+use crate::policy::retry::{self, NonIdempotent};
+use crate::policy::switch::{Policy, Switches};
 use crate::policy::timeout::OnClientClose;
+use crate::policy::{breaker, fault};
+use crate::upstream::breaker::Breaker;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// Every route, and the upstreams they lead to.
@@ -27,6 +31,8 @@ pub struct Table {
 pub struct Route {
     /// The name in metrics and log lines.
     pub name: String,
+    /// Its number: its position in the table and in the matcher.
+    pub index: usize,
     /// Where it leads.
     pub upstream: Arc<Upstream>,
     /// How long each part may take.
@@ -45,8 +51,29 @@ pub struct Route {
     pub allow_encoded_slash: bool,
     /// The key of consistent_hash.
     pub hash_on: Option<Key>,
+    //Q5
+    /// Its own breaker, beside the upstream's.
+    pub breaker: Option<Arc<Breaker>>,
+    /// Which attempts are tried again.
+    pub retry: Option<retry::Settings>,
+    /// Faults on purpose.
+    pub fault: Option<fault::Settings>,
+    /// What an operator switched at run time.
+    pub switches: Arc<Switches>,
+    /// A body of at most this length is read before a connection is taken.
+    pub whole: u64,
     /// What it counts into.
     pub metrics: Arc<RouteMetrics>,
+}
+
+/// A body of known length up to this is read before a connection is taken, whatever the route says.
+const WHOLE: u64 = 64 << 10;
+
+/// How a policy is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Configured {
+    /// It does what it decides; else it only observes.
+    pub enforces: bool,
 }
 
 /// The section `timeouts`, in the types of the hot path.
@@ -112,13 +139,18 @@ impl Table {
             let known = before.and_then(|t| t.upstreams.get(name)).filter(|u| u.settings == *settings);
             let upstream = match known {
                 Some(known) => known.clone(),
-                None => Arc::new(Upstream::new(name, settings, metrics.upstream(name))?),
+                None => {
+                    let replaced = before.and_then(|t| t.upstreams.get(name)).map(AsRef::as_ref);
+                    Arc::new(Upstream::new(name, settings, metrics, replaced)?)
+                }
             };
             upstreams.insert(name.clone(), upstream);
         }
         let mut routes = Vec::with_capacity(config.routes.len());
-        for route in &config.routes {
-            routes.push(Arc::new(Route::compile(route, config, &upstreams, metrics)?));
+        for (index, route) in config.routes.iter().enumerate() {
+            let known = before.and_then(|t| t.routes.iter().find(|r| r.name == route.name));
+            let route = Route::compile(index, route, config, &upstreams, metrics, known.map(AsRef::as_ref))?;
+            routes.push(Arc::new(route));
         }
         let rules: Vec<Rule> = config.routes.iter().map(|r| rule(r, config)).collect();
         let matcher = Matcher::new(&rules).map_err(|errors| {
@@ -147,11 +179,14 @@ pub fn rule(route: &config::Route, config: &Config) -> Rule {
 }
 
 impl Route {
+    /// Compiles a route. What it knows is taken from the one of the same name `before`.
     fn compile(
+        index: usize,
         route: &config::Route,
         config: &Config,
         upstreams: &BTreeMap<String, Arc<Upstream>>,
         metrics: &Metrics,
+        before: Option<&Route>,
     ) -> Result<Self, CompileError> {
         let only = || upstreams.values().next().filter(|_| upstreams.len() == 1);
         let named = route.upstream.as_ref().and_then(|name| upstreams.get(name));
@@ -161,8 +196,20 @@ impl Route {
         };
         let upstream = upstream.ok_or_else(|| CompileError::Routes(format!("{}: no such upstream", route.name)))?;
         let t = &route.timeouts;
+        let scope = || metrics.breaker(&format!("route:{}", route.name));
+        let breaker = route.circuit_breaker.as_ref();
+        let breaker = Breaker::compile(breaker, before.and_then(|b| b.breaker.as_ref()), scope);
+        // Only what may be sent twice is worth holding for it.
+        let resent = route.retry.as_ref().filter(|r| r.non_idempotent == NonIdempotent::UpstreamDeduplicates);
         Ok(Route {
             name: route.name.clone(),
+            index,
+            //Q6
+            breaker,
+            fault: route.fault.clone(),
+            switches: before.map(|b| b.switches.clone()).unwrap_or_default(),
+            whole: resent.map_or(WHOLE, |r| r.max_body.bytes().max(WHOLE)),
+            retry: route.retry.clone(),
             upstream: upstream.clone(),
             timeouts: Timeouts {
                 connect: t.connect.get(),
@@ -181,6 +228,22 @@ impl Route {
             hash_on: Key::parse_all(&upstream.settings.hash_on),
             metrics: metrics.route(&route.name),
         })
+    }
+
+    /// How a policy is configured; none where the route does not have it.
+    pub fn configured(&self, policy: Policy) -> Option<Configured> {
+        let mut breakers = [&self.breaker, &self.upstream.breaker].into_iter().flatten().peekable();
+        let enforces = match policy {
+            Policy::RateLimits => return None, //A1
+            Policy::Queue => return None,      //Q8
+            Policy::CircuitBreaker => {
+                breakers.peek()?;
+                breakers.any(|b| b.settings.mode != breaker::Mode::Observe)
+            }
+            Policy::Retry => self.retry.as_ref().map(|_| true)?,
+            Policy::Fault => self.fault.as_ref().map(|_| true)?,
+        };
+        Some(Configured { enforces })
     }
 
     /// The path and query that the upstream is asked for, where they differ from the ones received.

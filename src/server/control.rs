@@ -1,12 +1,14 @@
 //! What the administration sees of the process and may tell it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::run::{Shared, Told};
-use crate::admin::Control;
+use super::switches;
+use crate::admin::{Control, Refused};
 use crate::config::Level;
 use crate::lifecycle::Phase;
 use crate::observe::metrics::DrainState;
@@ -42,6 +44,7 @@ impl Control for Administration {
         if let Some(leaving) = self.0.proxy.lifecycle.leaving_for() {
             self.0.proxy.metrics.process.set_shutdown_duration(leaving.as_secs_f64());
         }
+        switches::show(&self.0.proxy.state.load());
         self.0.proxy.metrics.render()
     }
 
@@ -77,6 +80,22 @@ impl Control for Administration {
             json!({ "name": u.name, "endpoints": endpoints.collect::<Vec<_>>() })
         });
         json!({ "upstreams": upstreams.collect::<Vec<_>>() })
+    }
+
+    fn breakers(&self) -> Value {
+        switches::list_breakers(&self.0.proxy.state.load().table)
+    }
+
+    fn tell_breaker(&self, scope: &str, word: &str) -> Result<Value, Refused> {
+        switches::tell_breaker(&self.0.proxy.state.load().table, scope, word)
+    }
+
+    fn policies(&self) -> Value {
+        switches::list_policies(&self.0.proxy.state.load().table)
+    }
+
+    fn switch(&self, route: &str, policy: &str, word: &str, time: Option<Duration>) -> Result<Value, Refused> {
+        switches::switch(&self.0.proxy.state.load().table, route, policy, word, time)
     }
 
     fn drain(&self, exit: bool) {

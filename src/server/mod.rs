@@ -8,6 +8,7 @@ mod control;
 mod reload;
 mod run;
 mod start;
+mod switches;
 mod upgrade;
 
 pub use run::{Ender, Running, run};

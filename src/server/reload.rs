@@ -50,6 +50,9 @@ impl Shared {
         }
         let before = self.proxy.state.load_full();
         let mut config = loaded.config;
+        if self.bypass {
+            config.bypass();
+        }
         let changed = changes(&before.config, &config);
         let needs_restart = keep_what_needs_a_restart(&before.config, &mut config);
         let state = State::compile(Arc::new(config), &self.proxy.metrics, self.cgroup_memory, Some(&before));

@@ -40,6 +40,8 @@ pub(super) enum Told {
 pub(super) struct Shared {
     pub(super) proxy: Arc<Proxy>,
     pub(super) source: Source,
+    /// No policy acts.
+    pub(super) bypass: bool,
     pub(super) cgroup_memory: Option<u64>,
     pub(super) redactor: Arc<ArcSwap<Redactor>>,
     pub(super) level: LevelHandle,

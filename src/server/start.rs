@@ -113,6 +113,11 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
         }
         Source::Given(config) => ((**config).clone(), Vec::new()),
     };
+    let bypass = bypass();
+    let mut config = config;
+    if bypass {
+        config.bypass();
+    }
     let metrics = Arc::new(Metrics::new()?);
     let redactor = Arc::new(ArcSwap::from_pointee(Redactor::new(&config.redaction)));
     let redact = redactor.clone();
@@ -120,6 +125,10 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
     for warning in &warnings {
         tracing::warn!(event = "config_warning", warning = %warning);
     }
+    if bypass {
+        tracing::warn!(event = "bypass", cause = "OUTBOARD_BYPASS=1", effect = "a plain proxy: no policy acts");
+    }
+    metrics.process.bypass.set(i64::from(bypass));
     let cgroup_memory = cgroup::memory();
     let config = Arc::new(config);
     let state = State::compile(config.clone(), &metrics, cgroup_memory, None)?;
@@ -158,6 +167,7 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
     let shared = Arc::new(Shared {
         proxy,
         source,
+        bypass,
         cgroup_memory,
         redactor,
         level,
@@ -166,6 +176,11 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
         seen: Mutex::new(seen),
     });
     Ok(Running { shared, traffic, log, told, admin, listeners, inherited, admin_address, addresses })
+}
+
+/// Whether the process is to be a plain proxy: `OUTBOARD_BYPASS=1`.
+fn bypass() -> bool {
+    std::env::var("OUTBOARD_BYPASS").is_ok_and(|v| matches!(v.as_str(), "1" | "true" | "on"))
 }
 
 /// The runtime that carries traffic, on threads of its own.

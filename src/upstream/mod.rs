@@ -1,5 +1,6 @@
 //! The applications behind: their endpoints, the choice among them, and connections to them.
 
+pub mod breaker;
 pub mod connect;
 pub mod endpoint;
 pub mod pool;
@@ -14,9 +15,12 @@ use tokio::time::Instant;
 
 use crate::config;
 use crate::config::HostHeader;
-use crate::observe::metrics::UpstreamMetrics;
+use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::policy::balance::{Balancer, EndpointView, LoadBalance};
+use crate::policy::retry::Budget;
+use crate::timer;
 
+use breaker::Breaker;
 use endpoint::{Attempt, Endpoint};
 pub use pool::Lease;
 
@@ -30,6 +34,10 @@ pub struct Upstream {
     pub host: HostHeader,
     /// What it counts into.
     pub metrics: Arc<UpstreamMetrics>,
+    /// When it is left alone.
+    pub breaker: Option<Arc<Breaker>>,
+    /// How many retries it may still get.
+    pub retry_budget: Budget,
     configured: Vec<config::Endpoint>,
     protocol: config::UpstreamProtocol,
     load_balance: LoadBalance,
@@ -75,11 +83,17 @@ pub enum NoEndpoint {
 }
 
 impl Upstream {
-    /// Compiles a section `upstreams.NAME`.
+    /// Compiles a section `upstreams.NAME`. What it knows of the application is taken from `before`, where the section
+    /// that it stands in did not change.
     ///
     /// # Errors
     /// When a certificate or key cannot be read.
-    pub fn new(name: &str, settings: &config::Upstream, metrics: Arc<UpstreamMetrics>) -> Result<Self, UpstreamError> {
+    pub fn new(
+        name: &str,
+        settings: &config::Upstream,
+        metrics: &Metrics,
+        before: Option<&Upstream>,
+    ) -> Result<Self, UpstreamError> {
         let failed = |cause: Box<dyn std::error::Error + Send + Sync>| UpstreamError { name: name.to_owned(), cause };
         let configured = settings.endpoints.iter().map(|e| e.parse()).collect::<Result<Vec<config::Endpoint>, _>>();
         let tls = match &settings.tls {
@@ -89,6 +103,10 @@ impl Upstream {
             }),
             None => None,
         };
+        let scope = || metrics.breaker(&format!("upstream:{name}"));
+        let breaker = settings.circuit_breaker.as_ref();
+        let breaker = Breaker::compile(breaker, before.and_then(|b| b.breaker.as_ref()), scope);
+        let metrics = metrics.upstream(name);
         metrics.set_tls_unverified(settings.tls.as_ref().is_some_and(|t| t.insecure_skip_verify));
         let p = &settings.pool;
         let upstream = Upstream {
@@ -96,6 +114,8 @@ impl Upstream {
             settings: settings.clone(),
             host: settings.host_header(),
             metrics,
+            breaker,
+            retry_budget: Budget::new(&settings.retry_budget, timer::uptime()),
             configured: configured.map_err(|e| failed(e.into()))?,
             protocol: settings.protocol,
             load_balance: settings.load_balance,

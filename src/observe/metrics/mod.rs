@@ -4,19 +4,23 @@
 //! What a request touches is resolved when its route is compiled ([`Metrics::route`], [`Metrics::upstream`]): on its way
 //! a request adds to atomics and looks nothing up. Handles are kept by name, so a reload goes on counting.
 
+mod breaker;
 mod build;
 mod listener;
 mod process;
+mod queue;
 mod route;
 mod upstream;
 
 #[cfg(test)]
 mod tests;
 
+pub use breaker::BreakerMetrics;
 pub use listener::{ConnectionRefused, ListenerMetrics, OpenConnection};
 pub use process::{DrainState, ProcessMetrics, ResultLabel};
 pub use prometheus::{IntCounter, IntGauge};
-pub use route::{InFlight, MethodLabel, RouteMetrics, UNROUTED};
+pub use queue::QueueMetrics;
+pub use route::{InFlight, MethodLabel, RetryOutcome, RouteMetrics, UNROUTED};
 pub use upstream::{AttemptOutcome, UpstreamMetrics};
 
 use std::collections::HashMap;
@@ -33,6 +37,8 @@ pub struct Metrics {
     routes: Kept<route::Families, RouteMetrics>,
     upstreams: Kept<upstream::Families, UpstreamMetrics>,
     listeners: Kept<listener::Families, ListenerMetrics>,
+    breakers: Kept<breaker::Families, BreakerMetrics>,
+    queues: Kept<queue::Families, QueueMetrics>,
 }
 
 /// The handles that were made from some families, by the name they are labelled with.
@@ -66,6 +72,8 @@ impl Metrics {
             routes: Kept::new(route::Families::new(&registry)?),
             upstreams: Kept::new(upstream::Families::new(&registry)?),
             listeners: Kept::new(listener::Families::new(&registry)?),
+            breakers: Kept::new(breaker::Families::new(&registry)?),
+            queues: Kept::new(queue::Families::new(&registry)?),
             registry,
         })
     }
@@ -88,6 +96,16 @@ impl Metrics {
     /// What the connections of this listener count into.
     pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
         self.listeners.get(name, |families| ListenerMetrics::new(families, name))
+    }
+
+    /// What this breaker counts into: `upstream:NAME` or `route:NAME`.
+    pub fn breaker(&self, scope: &str) -> Arc<BreakerMetrics> {
+        self.breakers.get(scope, |families| BreakerMetrics::new(families, scope))
+    }
+
+    /// What the queue of this upstream counts into; `priorities` are their names, in the order of their numbers.
+    pub fn queue(&self, upstream: &str, priorities: &[&str]) -> Arc<QueueMetrics> {
+        self.queues.get(upstream, |families| QueueMetrics::new(families, upstream, priorities))
     }
 
     /// Everything in the text format of Prometheus.

@@ -11,6 +11,8 @@ pub struct ProcessMetrics {
     pub buffered_bytes: IntGauge,
     /// Event streams and WebSockets open now.
     pub event_streams: IntGauge,
+    /// 1 where no policy acts.
+    pub bypass: IntGauge,
     /// Panics, caught or not.
     pub panics: IntCounter,
     /// Access lines that were lost.
@@ -80,6 +82,11 @@ impl ProcessMetrics {
                 r,
                 "event_streams",
                 "Event streams and WebSockets open now; limits.max_event_streams bounds them.",
+            )?,
+            bypass: build::gauge(
+                r,
+                "bypass",
+                "1 where OUTBOARD_BYPASS=1 made outboard a plain proxy in which no policy acts.",
             )?,
             panics: build::counter(
                 r,

@@ -16,6 +16,11 @@ pub(super) struct Families {
     duration: HistogramVec,
     in_flight: IntGaugeVec,
     refusals: IntCounterVec,
+    observed: IntCounterVec,
+    decisions: IntCounterVec,
+    retries: IntCounterVec,
+    faults: IntCounterVec,
+    switches: IntGaugeVec,
 }
 
 impl Families {
@@ -46,6 +51,38 @@ impl Families {
                 &["route", "reason"],
                 "Requests that outboard answered itself instead of the application, by reason; the same word stands \
                  in the header x-outboard-reason and in the access log.",
+            )?,
+            observed: build::counters(
+                r,
+                "observed_refusals_total",
+                &["route", "reason"],
+                "Requests that would have been refused if the policy that said so were not in mode observe.",
+            )?,
+            decisions: build::counters(
+                r,
+                "rate_limit_decisions_total",
+                &["route", "limit", "decision"],
+                "What each rate limit decided: allowed, refused, observed (refused, but only observing), skipped (the \
+                 request has no such key).",
+            )?,
+            retries: build::counters(
+                r,
+                "retries_total",
+                &["route", "outcome"],
+                "Attempts after the first, by what came of them: ok, failed; budget: not made, the upstream's \
+                 retry_budget was used up.",
+            )?,
+            faults: build::counters(
+                r,
+                "faults_injected_total",
+                &["route", "kind"],
+                "Faults on purpose: abort, delay.",
+            )?,
+            switches: build::gauges(
+                r,
+                "policy_state",
+                &["route", "policy"],
+                "What a policy of a route does now, by its mode or by an operator's switch: 0 off, 1 observe, 2 on.",
             )?,
         })
     }
@@ -105,6 +142,31 @@ fn class(status: StatusCode) -> usize {
     (usize::from(status.as_u16() / 100)).clamp(1, CLASSES.len()) - 1
 }
 
+/// What came of an attempt after the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RetryOutcome {
+    /// It was answered below 500.
+    Ok,
+    /// It failed as well.
+    Failed,
+    /// It was not made: the budget was used up.
+    Budget,
+}
+
+impl RetryOutcome {
+    /// Every outcome, in the order of its number.
+    pub const ALL: [RetryOutcome; 3] = [RetryOutcome::Ok, RetryOutcome::Failed, RetryOutcome::Budget];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            RetryOutcome::Ok => "ok",
+            RetryOutcome::Failed => "failed",
+            RetryOutcome::Budget => "budget",
+        }
+    }
+}
+
 /// A series that shows only once something was counted: a route has 40 of methods and classes and uses five.
 type Lazy = OnceLock<IntCounter>;
 
@@ -115,6 +177,13 @@ pub struct RouteMetrics {
     refusals_family: IntCounterVec,
     requests: [[Lazy; CLASSES.len()]; MethodLabel::COUNT],
     refusals: [Lazy; Reason::ALL.len()],
+    observed_family: IntCounterVec,
+    observed: [Lazy; Reason::ALL.len()],
+    decisions: IntCounterVec,
+    retries_family: IntCounterVec,
+    retries: [Lazy; RetryOutcome::ALL.len()],
+    faults: IntCounterVec,
+    switches: IntGaugeVec,
     duration: Histogram,
     in_flight: IntGauge,
 }
@@ -127,6 +196,13 @@ impl RouteMetrics {
             refusals_family: families.refusals.clone(),
             requests: Default::default(),
             refusals: Default::default(),
+            observed_family: families.observed.clone(),
+            observed: Default::default(),
+            decisions: families.decisions.clone(),
+            retries_family: families.retries.clone(),
+            retries: Default::default(),
+            faults: families.faults.clone(),
+            switches: families.switches.clone(),
             duration: families.duration.with_label_values(&[name]),
             in_flight: families.in_flight.with_label_values(&[name]),
         }
@@ -155,6 +231,35 @@ impl RouteMetrics {
         self.refusals[reason.index()]
             .get_or_init(|| self.refusals_family.with_label_values(&[self.name.as_str(), reason.as_str()]))
             .inc();
+    }
+
+    /// Counts a refusal that a policy decided on while it only observes.
+    pub fn observed(&self, reason: Reason) {
+        self.observed[reason.index()]
+            .get_or_init(|| self.observed_family.with_label_values(&[self.name.as_str(), reason.as_str()]))
+            .inc();
+    }
+
+    /// The counter of a decision of one of the route's limits; to be kept, not looked up for each request.
+    pub fn decision(&self, limit: &str, decision: &str) -> IntCounter {
+        self.decisions.with_label_values(&[self.name.as_str(), limit, decision])
+    }
+
+    /// Counts an attempt after the first.
+    pub fn retried(&self, outcome: RetryOutcome) {
+        self.retries[outcome as usize]
+            .get_or_init(|| self.retries_family.with_label_values(&[self.name.as_str(), outcome.as_str()]))
+            .inc();
+    }
+
+    /// Counts a fault on purpose: `abort` or `delay`.
+    pub fn fault(&self, kind: &str) {
+        self.faults.with_label_values(&[self.name.as_str(), kind]).inc();
+    }
+
+    /// Shows what a policy does: 0 off, 1 observe, 2 on.
+    pub fn set_policy_state(&self, policy: &str, does: i64) {
+        self.switches.with_label_values(&[self.name.as_str(), policy]).set(does);
     }
 
     /// Requests being worked on now.

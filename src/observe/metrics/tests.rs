@@ -20,7 +20,20 @@ fn touch_everything(metrics: &Metrics) {
         route.refused(reason);
         metrics.unrouted().refused(reason);
     }
+    for outcome in RetryOutcome::ALL {
+        route.retried(outcome);
+    }
+    route.observed(Reason::RateLimited);
+    route.decision("per-merchant", "allowed").inc();
+    route.fault("abort");
+    route.set_policy_state("retry", 2);
     drop(guard);
+    let breaker = metrics.breaker("upstream:app");
+    breaker.set_state(2);
+    breaker.changed("open");
+    let queue = metrics.queue("app", &["critical", "low"]);
+    queue.waited(0, 0.001);
+    queue.show([1, 0], 64, 3);
     let upstream = metrics.upstream("app");
     for outcome in AttemptOutcome::ALL {
         upstream.attempt(outcome);

@@ -96,6 +96,11 @@ pub enum AttemptOutcome {
 }
 
 impl AttemptOutcome {
+    /// What an answer with this status is.
+    pub const fn of(status: u16) -> Self {
+        if status >= 500 { AttemptOutcome::Error } else { AttemptOutcome::Ok }
+    }
+
     /// Every outcome, in the order of its number.
     pub const ALL: [AttemptOutcome; 7] = [
         AttemptOutcome::Ok,

@@ -1,0 +1,70 @@
+//! The bodies and paths of writes: what is ordered, read strictly.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::Level;
+use crate::units::Duration as Span;
+
+/// The body of POST /drain.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DrainOrder {
+    /// Answer when nothing is in flight any more.
+    pub(super) wait: bool,
+    /// End the process then.
+    pub(super) exit: bool,
+}
+
+/// The body of POST /log-level.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LevelOrder {
+    pub(super) level: Level,
+}
+
+/// The body of POST /policies/{route}/{policy}/{word}.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SwitchOrder {
+    /// For how long; left out: until it is thrown back, or the process ends.
+    #[serde(rename = "for")]
+    pub(super) time: Option<Span>,
+}
+
+/// The words behind the first of a path: `/breakers/route:pay/open` has two.
+pub(super) fn words<const N: usize>(path: &str) -> Option<[&str; N]> {
+    let mut words = path.split('/').skip(2);
+    let found = std::array::from_fn(|_| words.next().unwrap_or_default());
+    (words.next().is_none() && found.iter().all(|w: &&str| !w.is_empty())).then_some(found)
+}
+
+/// An order that names what there is not, or that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// Nothing has this name; the text says what is known.
+    Unknown(String),
+    /// It cannot be done; the text says why.
+    Impossible(String),
+}
+
+impl SwitchOrder {
+    pub(super) fn time(&self) -> Option<Duration> {
+        self.time.map(Span::get)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_as_many_words_as_it_should() {
+        assert_eq!(words("/breakers/route:pay/open"), Some(["route:pay", "open"]));
+        assert_eq!(words("/policies/pay/retry/off"), Some(["pay", "retry", "off"]));
+        for path in ["/breakers", "/breakers/", "/breakers/a", "/breakers/a/", "/breakers/a/open/", "/breakers//open"] {
+            assert_eq!(words::<2>(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Which deadline of an exchange is next, and what it means that one passed: some only say something, the last ones end it.
+
+use tokio::time::{Duration, Instant};
+
+use super::{Exchange, Failed, Stage, Upload};
+use crate::policy::retry::Kind;
+use crate::refusal::{Reason, Refusal};
+
+/// A client may stall for this long before its rate counts: a network that loses packets does, and so does a stream that
+/// shares a window with others.
+const STALL: Duration = Duration::from_secs(3);
+/// A client that sends its body more slowly than limits.min_send_rate for this long lends its place to another request.
+const LEND: Duration = Duration::from_millis(100);
+
+impl Exchange<'_, '_> {
+    /// Which deadline is next.
+    pub(super) fn next_deadline(&mut self) -> Instant {
+        if self.waits_for_client {
+            let slowest = self.slowest_client();
+            // Fixed when the wait begins: what waits shrinks with every byte that the client takes.
+            let until = *self.client_until.get_or_insert_with(|| Instant::now() + slowest);
+            if self.stage == Stage::End {
+                // What the application answered in time is not taken from a client that keeps the least rate.
+                return until;
+            }
+        } else {
+            self.client_until = None;
+        }
+        let t = &self.route.timeouts;
+        let limits = &self.cx.state.limits;
+        let mut next = self.stream_until.unwrap_or(self.cx.deadline);
+        match self.upload {
+            Upload::Streaming if self.upload_waits_for_client => {
+                next = next.min(self.upload_moved + limits.body_read_timeout)
+            }
+            Upload::Streaming | Upload::Ending => next = next.min(self.upload_moved + t.idle),
+            Upload::Done | Upload::Stopped if self.stage == Stage::Head => {
+                next = next.min(self.upload_moved + t.first_byte)
+            }
+            Upload::Done | Upload::Stopped => {}
+        }
+        match self.stage {
+            Stage::Body if !self.waits_for_client => next = next.min(self.answer_moved + t.idle),
+            Stage::Head | Stage::Body | Stage::End => {}
+        }
+        let next = self.client_until.map_or(next, |until| next.min(until));
+        self.soft_deadline().map_or(next, |soft| next.min(soft))
+    }
+
+    /// The next of the deadlines that end nothing: the attempt counts as slow, the place is lent, another try is begun.
+    fn soft_deadline(&self) -> Option<Instant> {
+        let waits_for_head = self.stage == Stage::Head;
+        let again = self.per_attempt.filter(|_| waits_for_head);
+        [self.cx.watch.slow_at(), again, self.lends_at()].into_iter().flatten().min()
+    }
+
+    /// When a client that sends its body slowly is slower than the least rate.
+    fn lends_at(&self) -> Option<Instant> {
+        let waits = matches!(self.upload, Upload::Streaming) && self.upload_waits_for_client;
+        if !waits || !self.cx.place.as_ref().is_some_and(|place| !place.is_lent()) {
+            return None;
+        }
+        let due = self.cx.request_bytes as f64 / self.cx.state.limits.min_send_rate as f64;
+        Some(self.attempt_started + LEND + Duration::from_secs_f64(due))
+    }
+
+    /// A deadline passed. The soft ones are heeded and it goes on.
+    pub(super) fn on_late(&mut self) -> Result<(), Failed> {
+        let now = Instant::now();
+        if self.cx.watch.slow_at().is_some_and(|at| at <= now) {
+            self.cx.watch.slow();
+            return Ok(());
+        }
+        if self.lends_at().is_some_and(|at| at <= now) {
+            if let Some(place) = &mut self.cx.place {
+                place.lend();
+            }
+            return Ok(());
+        }
+        if self.stage == Stage::Head && self.per_attempt.is_some_and(|at| at <= now) {
+            self.per_attempt = None;
+            self.cx.sent = self.origin.as_ref().map_or(self.cx.sent, |origin| self.cx.sent.max(origin.sent));
+            // An attempt that cannot be followed by another is left its time.
+            return match self.repeat.again(self.cx, Kind::PerAttempt, None) {
+                Some(after) => Err(Failed::Again(after)),
+                None => Ok(()),
+            };
+        }
+        Err(self.whose_fault().into())
+    }
+
+    /// How long a client may take for what waits for it.
+    pub(super) fn slowest_client(&self) -> Duration {
+        Duration::from_secs(self.down.pending() as u64 / self.cx.state.limits.min_send_rate) + STALL
+    }
+
+    /// Whose fault it is that a deadline passed.
+    fn whose_fault(&self) -> Refusal {
+        let upload_waits = matches!(self.upload, Upload::Streaming) && self.upload_waits_for_client;
+        let silent = self.upload_moved + self.cx.state.limits.body_read_timeout <= Instant::now();
+        if upload_waits && (self.stage == Stage::Head || silent) {
+            return Refusal::new(Reason::RequestTimeout, "the body did not arrive in time");
+        }
+        if self.stage != Stage::Head && self.waits_for_client {
+            return Refusal::new(Reason::RequestTimeout, "the answer was not read in time");
+        }
+        Refusal::new(Reason::UpstreamTimeout, "")
+    }
+}

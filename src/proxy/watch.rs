@@ -1,0 +1,93 @@
+//! Who is told how an attempt goes: the breakers, the endpoint and the queue, each once.
+
+use std::sync::Arc;
+
+use tokio::time::{Duration, Instant};
+
+use super::context::Context;
+use crate::observe::metrics::AttemptOutcome;
+use crate::policy::breaker::{Outcome, Ticket};
+use crate::policy::failure::Failure;
+use crate::timer;
+use crate::upstream::Upstream;
+
+/// What is owed for the attempt that runs.
+#[derive(Default)]
+pub(super) struct Watch {
+    upstream: Option<Arc<Upstream>>,
+    tickets: [Option<Ticket>; 2],
+    /// When the first of them counts the attempt as slow.
+    slow_at: Option<Instant>,
+    /// How long the application took to the answer's head, without what its client took.
+    answered: Option<Duration>,
+}
+
+impl Watch {
+    /// An attempt begins.
+    pub(super) fn begin(upstream: &Arc<Upstream>, tickets: [Option<Ticket>; 2]) -> Self {
+        let mut watch = Watch { upstream: Some(upstream.clone()), tickets, slow_at: None, answered: None };
+        watch.look();
+        watch
+    }
+
+    /// When the attempt counts as slow.
+    pub(super) fn slow_at(&self) -> Option<Instant> {
+        self.slow_at
+    }
+
+    /// That moment has come.
+    pub(super) fn slow(&mut self) {
+        let now = timer::uptime();
+        for ticket in self.tickets.iter_mut().flatten() {
+            if ticket.slow_at().is_some_and(|at| at <= now) {
+                ticket.slow();
+            }
+        }
+        self.look();
+    }
+
+    /// The client has its part to do: what it takes is not the application's.
+    pub(super) fn waits_for_client(&mut self) {
+        self.tickets.iter_mut().flatten().for_each(Ticket::hold);
+        self.slow_at = None;
+    }
+
+    /// From now on nothing but the application is waited for.
+    pub(super) fn waits_for_application(&mut self) {
+        self.tickets.iter_mut().flatten().for_each(Ticket::resume);
+        self.look();
+    }
+
+    /// The head of the answer came. Its body comes as fast as the client takes it, which says nothing of the application.
+    pub(super) fn answered(&mut self, after: Duration) {
+        self.answered = Some(after);
+        self.waits_for_client();
+    }
+
+    fn look(&mut self) {
+        self.slow_at = self.tickets.iter().flatten().filter_map(Ticket::slow_at).min().map(timer::moment);
+    }
+}
+
+impl Context {
+    /// The attempt is over as far as the application goes; what comes behind says nothing of it any more.
+    pub(super) fn end_attempt(&mut self, outcome: AttemptOutcome) {
+        let Some(upstream) = self.watch.upstream.take() else { return };
+        upstream.metrics.attempt(outcome);
+        let told = match outcome {
+            AttemptOutcome::Ok => Outcome::Success,
+            AttemptOutcome::Error => Outcome::Failure(Failure::Status(self.status)),
+            AttemptOutcome::Connect => Outcome::Failure(Failure::Connect),
+            AttemptOutcome::Timeout => Outcome::Failure(Failure::Timeout),
+            AttemptOutcome::Reset => Outcome::Failure(Failure::Reset),
+            AttemptOutcome::ClientLeft => Outcome::ClientLeft,
+            AttemptOutcome::Neutral => Outcome::Neutral,
+        };
+        for ticket in self.watch.tickets.iter_mut().filter_map(Option::take) {
+            ticket.settle(told);
+        }
+        if let Some(place) = &mut self.place {
+            place.sample(self.watch.answered, outcome);
+        }
+    }
+}
