@@ -3,5 +3,8 @@
 //! Nothing here reads a clock, draws a random number, logs or does I/O: `now` and seeds come in, decisions go out.
 
 pub mod balance;
+pub mod health;
+pub mod outlier;
 pub mod redact;
+pub mod rotation;
 pub mod timeout;
