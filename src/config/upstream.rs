@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::balance::LoadBalance;
+use crate::policy::{health, outlier};
 use crate::units::Duration;
 
 /// One application, or several endpoints of it.
@@ -36,6 +37,12 @@ pub struct Upstream {
     /// Connections that are kept.
     #[serde(default)]
     pub pool: Pool,
+    /// Checks that ask each endpoint whether it is well. Left out: none.
+    #[serde(default)]
+    pub health_check: Option<health::Settings>,
+    /// Requests that fail take their endpoint out for a time. Left out: never.
+    #[serde(default)]
+    pub outlier_detection: Option<outlier::Settings>,
 }
 
 fn default_dns_refresh() -> Duration {

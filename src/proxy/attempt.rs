@@ -17,6 +17,7 @@ use super::origin::{self, Origin};
 use super::request::{Framing, Outgoing};
 use super::{Proxy, Received};
 use crate::observe::metrics::AttemptOutcome;
+use crate::policy::outlier::Outcome;
 use crate::refusal::{Reason, Refusal};
 use crate::route::key::Source;
 use crate::route::table::Route;
@@ -26,6 +27,9 @@ use crate::upstream::{Lease, NoEndpoint};
 
 /// Endpoints that are tried for one request before it is given up. Only what was never sent goes on to the next.
 const ENDPOINTS: usize = 3;
+
+/// What a client is told when no connection could be opened.
+const UNREACHABLE: &str = "no endpoint could be reached";
 
 /// What an attempt works on.
 pub(super) struct Attempts<'x> {
@@ -51,6 +55,9 @@ impl Attempts<'_> {
             let metrics = &self.route.upstream.metrics;
             let result = self.exchange(cx, down, timer, lease).await;
             metrics.attempt(outcome(&result, cx));
+            if let Some(endpoint) = &cx.endpoint {
+                self.route.upstream.outcome(endpoint, verdict(&result, cx));
+            }
             match result {
                 Ok(ended) => return Ok(ended),
                 Err(Failed::Refused(refusal)) => return Err(refusal),
@@ -82,7 +89,8 @@ impl Attempts<'_> {
         loop {
             let attempt = upstream.choose(key, tried).map_err(|none| match none {
                 NoEndpoint::Busy if tried.is_empty() => Refusal::new(Reason::Overloaded, "all connections are in use"),
-                NoEndpoint::Busy | NoEndpoint::Unresolved => Reason::UpstreamConnect.into_refusal(""),
+                NoEndpoint::Busy => Reason::UpstreamConnect.into_refusal(UNREACHABLE),
+                NoEndpoint::Unresolved => Reason::UpstreamConnect.into_refusal("no endpoint is known"),
             })?;
             cx.attempts += 1;
             let endpoint = attempt.endpoint.clone();
@@ -106,10 +114,11 @@ impl Attempts<'_> {
                 Supervised::Done(Err(e)) => e,
             };
             upstream.metrics.attempt(AttemptOutcome::Connect);
+            upstream.outcome(&endpoint, Outcome::Failed);
             tracing::debug!(event = "connect_failed", upstream = %upstream.name, endpoint = %endpoint.label, cause = %cause);
             tried.push(endpoint);
             if tried.len() >= ENDPOINTS || Instant::now() >= cx.deadline {
-                return Err(Reason::UpstreamConnect.into());
+                return Err(Reason::UpstreamConnect.into_refusal(UNREACHABLE));
             }
         }
     }
@@ -181,6 +190,24 @@ fn outcome(result: &Result<Ended, Failed>, cx: &Context) -> AttemptOutcome {
             Reason::UpstreamReset => AttemptOutcome::Reset,
             _ => AttemptOutcome::Neutral,
         },
+    }
+}
+
+/// What the attempt says about its endpoint.
+fn verdict(result: &Result<Ended, Failed>, cx: &Context) -> Outcome {
+    // A kept connection that was closed while it waited, and a stream that was not begun with, are no failures.
+    if matches!(result, Err(Failed::Stale | Failed::Unsent)) {
+        return Outcome::Neutral;
+    }
+    match outcome(result, cx) {
+        AttemptOutcome::Error if !matches!(cx.status, 500 | 502 | 503 | 504) => Outcome::Ok,
+        AttemptOutcome::Ok => Outcome::Ok,
+        // Behind a good head it may be a stream that is silent, or at the end of its time.
+        AttemptOutcome::Timeout if (1..500).contains(&cx.status) => Outcome::Neutral,
+        AttemptOutcome::Error | AttemptOutcome::Connect | AttemptOutcome::Timeout | AttemptOutcome::Reset => {
+            Outcome::Failed
+        }
+        AttemptOutcome::ClientLeft | AttemptOutcome::Neutral => Outcome::Neutral,
     }
 }
 

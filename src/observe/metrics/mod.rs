@@ -17,7 +17,7 @@ pub use listener::{ConnectionRefused, ListenerMetrics, OpenConnection};
 pub use process::{DrainState, ProcessMetrics, ResultLabel};
 pub use prometheus::{IntCounter, IntGauge};
 pub use route::{InFlight, MethodLabel, RouteMetrics, UNROUTED};
-pub use upstream::{AttemptOutcome, UpstreamMetrics};
+pub use upstream::{AttemptOutcome, OutBy, UpstreamMetrics};
 
 use std::collections::HashMap;
 use std::sync::Arc;
