@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use super::hash::mix;
 
-/// How long it lasts. There is no key for it: long enough to open connections and fill caches at a tenth of the requests,
-/// and within the time in which an endpoint that was taken out for the first time (30 s) would be missed. nginx and HAProxy
-/// leave it to the user, and their documents show 30 s and 60 s for applications that warm up for long; what stands beside
-/// a payment application returns after its own readiness.
+/// How long it lasts. There is no key for it. Long enough to open connections and to fill caches, and for five failures in a
+/// row to show while few requests meet them; short against the 30 s that a first ejection lasts, so that the others do not
+/// carry its load for much longer than it was out. Envoy, HAProxy and nginx leave the time to the user.
 const LASTS: Duration = Duration::from_secs(10);
 
 /// The share with which it begins, in percent.
