@@ -142,8 +142,16 @@ fn state(proxy: &Proxy, endpoint: impl ToString) -> String {
     standing(proxy, endpoint).0
 }
 
-/// The transitions that were logged: old, new and why.
-fn transitions(proxy: &Proxy) -> Vec<[String; 3]> {
+/// The lines of the transitions, once there are so many: the log is written beside what is logged.
+#[track_caller]
+fn lines(proxy: &Proxy, count: usize) -> Vec<serde_json::Value> {
+    eventually("the transitions are logged", || proxy.events("endpoint_health").len() >= count);
+    proxy.events("endpoint_health")
+}
+
+/// What they say: old, new and why.
+#[track_caller]
+fn transitions(proxy: &Proxy, count: usize) -> Vec<[String; 3]> {
     let word = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap_or("").to_owned();
-    proxy.events("endpoint_health").iter().map(|line| ["old", "new", "why"].map(|name| word(line, name))).collect()
+    lines(proxy, count).iter().map(|line| ["old", "new", "why"].map(|name| word(line, name))).collect()
 }

@@ -34,8 +34,8 @@ fn an_endpoint_whose_checks_fail_gets_no_requests_until_they_pass() {
         ["healthy", "unhealthy", "2 checks failed in a row"].map(str::to_owned),
         ["unhealthy", "healthy", "2 checks passed in a row"].map(str::to_owned),
     ];
-    assert_eq!(transitions(&proxy), expected);
-    let line = &proxy.events("endpoint_health")[0];
+    assert_eq!(transitions(&proxy, 2), expected);
+    let line = &lines(&proxy, 2)[0];
     assert_eq!((&line["endpoint"], &line["cause"]), (&addresses[1].as_str().into(), &"status 500".into()), "{line}");
     assert_eq!((line["upstream"].as_str(), line["level"].as_str()), (Some("app"), Some("info")));
     assert_eq!(ejections(&proxy, "health_check"), 1.0);
@@ -83,7 +83,7 @@ fn a_check_that_hangs_fails_in_time_and_holds_up_no_other() {
     eventually("the others are asked on", || apps[1].checks() > asked + 3);
     let origin = apps[0].origin.as_ref().unwrap();
     assert!(origin.connections() > 2 && origin.open() <= 2, "a check that is given up is closed");
-    assert_eq!(proxy.events("endpoint_health")[0]["cause"], "no answer within 100ms");
+    assert_eq!(lines(&proxy, 1)[0]["cause"], "no answer within 100ms");
     assert_eq!(get(&proxy, 6), [200; 6]);
     assert_eq!(apps[0].served(), 0);
 }
@@ -240,7 +240,7 @@ fn names_that_are_looked_up_again_keep_what_is_known_of_their_addresses() {
     eventually("looked up five times more", || looked_up() > before + 5.0);
     assert_eq!(state(&proxy, apps[1].address), "unhealthy");
     let of_it = |line: &&serde_json::Value| line["endpoint"] == apps[1].address.to_string();
-    assert_eq!(proxy.events("endpoint_health").iter().filter(of_it).count(), 1);
+    assert_eq!(lines(&proxy, 1).iter().filter(of_it).count(), 1);
 }
 
 #[test]

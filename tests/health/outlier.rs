@@ -40,7 +40,7 @@ fn one_of_three_that_was_killed_is_left_alone_and_comes_back_slowly() {
         get(&proxy, 10);
         apps[1].served() > before
     });
-    let seen = transitions(&proxy);
+    let seen = transitions(&proxy, 2);
     assert_eq!(seen[0], ["healthy", "ejected", "3 attempts failed in a row; out for 1s"].map(str::to_owned));
     assert_eq!(seen[1], ["ejected", "healthy", "its time is over"].map(str::to_owned));
 }
@@ -98,7 +98,7 @@ fn clients_that_leave_take_nobody_out() {
         client.reset();
     }
     eventually("all have left", || attempts(&proxy, "client_left") == 10.0);
-    assert_eq!((out(&proxy, "outlier"), transitions(&proxy).len()), (0.0, 0));
+    assert_eq!((out(&proxy, "outlier"), transitions(&proxy, 0).len()), (0.0, 0));
 }
 
 #[test]

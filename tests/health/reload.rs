@@ -17,7 +17,7 @@ fn an_upstream_that_stays_keeps_what_is_known_of_its_endpoints() {
         assert_eq!(state(&proxy, &addresses[0]), "unhealthy");
         assert_eq!(out(&proxy, "health_check"), 1.0);
     }
-    assert_eq!(transitions(&proxy).len(), 1);
+    assert_eq!(transitions(&proxy, 1).len(), 1);
     let asked = apps[1].checks();
     eventually("it is asked on", || apps[1].checks() > asked + 2);
     apps[0].health(200);
