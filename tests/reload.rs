@@ -84,6 +84,7 @@ fn a_changed_file_is_noticed() {
     proxy.write_config(&version(&origin, 2));
     eventually("it is taken over", || serves(&proxy, 2));
     assert_eq!(proxy.metric(OK), 1.0);
+    eventually("it is logged", || !proxy.events("reload").is_empty());
     let line = &proxy.events("reload")[0];
     assert_eq!((line["result"].as_str(), line["level"].as_str()), (Some("ok"), Some("info")));
 }

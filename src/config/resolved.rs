@@ -25,7 +25,8 @@ impl Config {
     /// who has to know, at once, whether it is outboard that hurts.
     pub fn bypass(&mut self) {
         for upstream in self.upstreams.values_mut() {
-            upstream.circuit_breaker = None; //Q7 //H1
+            upstream.circuit_breaker = None; //Q7
+            (upstream.health_check, upstream.outlier_detection) = (None, None);
         }
         for route in &mut self.routes {
             route.rate_limits.clear();

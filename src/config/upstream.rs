@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::balance::LoadBalance;
-use crate::policy::{breaker, retry};
+use crate::policy::{breaker, health, outlier, retry};
 use crate::units::Duration;
 
 /// One application, or several endpoints of it.
@@ -47,6 +47,12 @@ pub struct Upstream {
     /// How much load retries may add.
     #[serde(default)]
     pub retry_budget: retry::BudgetSettings,
+    /// Checks that ask each endpoint whether it is well. Left out: none.
+    #[serde(default)]
+    pub health_check: Option<health::Settings>,
+    /// Requests that fail take their endpoint out for a time. Left out: never.
+    #[serde(default)]
+    pub outlier_detection: Option<outlier::Settings>,
 }
 
 fn default_dns_refresh() -> Duration {

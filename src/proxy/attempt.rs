@@ -16,6 +16,7 @@ use super::request::{Framing, Outgoing};
 use super::wait::{Supervised, Waited, supervise, wait};
 use super::{Proxy, Received, breakers};
 use crate::observe::metrics::{AttemptOutcome, RetryOutcome};
+use crate::policy::outlier;
 use crate::policy::retry::Kind;
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
@@ -25,6 +26,9 @@ use crate::upstream::{Lease, NoEndpoint};
 
 /// Endpoints that are tried for one attempt before it is given up: what cannot be connected to was sent nothing.
 const ENDPOINTS: usize = 3;
+
+/// What a client is told when no connection could be opened.
+const UNREACHABLE: &str = "no endpoint could be reached";
 
 /// What an attempt works on.
 pub(super) struct Attempts<'x> {
@@ -58,6 +62,9 @@ impl Attempts<'_> {
             (cx.tries, cx.status) = (cx.tries + 1, 0);
             cx.watch = breakers::admit(self.route)?;
             let result = self.attempt(cx, down, timer, &mut before, &repeat).await;
+            if matches!(result, Err(Failed::Stale | Failed::Unsent)) {
+                cx.watch.says_nothing();
+            }
             cx.end_attempt(outcome(&result, cx));
             if cx.tries > 1 {
                 let good = result.is_ok() && cx.status < 500;
@@ -138,9 +145,8 @@ impl Attempts<'_> {
                 Err(NoEndpoint::Busy) if unreachable == 0 => {
                     return Err(Refusal::new(Reason::Overloaded, "all connections are in use"));
                 }
-                Err(NoEndpoint::Busy | NoEndpoint::Unresolved) => {
-                    return Err(Reason::UpstreamConnect.into_refusal("no endpoint can be reached"));
-                }
+                Err(NoEndpoint::Busy) => return Err(Reason::UpstreamConnect.into_refusal(UNREACHABLE)),
+                Err(NoEndpoint::Unresolved) => return Err(Reason::UpstreamConnect.into_refusal("no endpoint is known")),
             };
             cx.attempts += 1;
             let endpoint = attempt.endpoint.clone();
@@ -163,12 +169,13 @@ impl Attempts<'_> {
                 Supervised::Done(Err(e)) => e,
             };
             tracing::debug!(event = "connect_failed", upstream = %upstream.name, endpoint = %endpoint.label, cause = %cause);
-            before.tried.push(endpoint);
+            before.tried.push(endpoint.clone());
             unreachable += 1;
             if unreachable >= ENDPOINTS || Instant::now() >= cx.deadline {
-                return Err(Reason::UpstreamConnect.into_refusal("no endpoint can be reached"));
+                return Err(Reason::UpstreamConnect.into_refusal(UNREACHABLE));
             }
             upstream.metrics.attempt(AttemptOutcome::Connect);
+            upstream.outcome(&endpoint, outlier::Outcome::Failed);
         }
     }
 

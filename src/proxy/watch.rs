@@ -8,6 +8,7 @@ use super::context::Context;
 use crate::observe::metrics::AttemptOutcome;
 use crate::policy::breaker::{Outcome, Ticket};
 use crate::policy::failure::Failure;
+use crate::policy::outlier;
 use crate::timer;
 use crate::upstream::Upstream;
 
@@ -20,12 +21,15 @@ pub(super) struct Watch {
     slow_at: Option<Instant>,
     /// How long the application took to the answer's head, without what its client took.
     answered: Option<Duration>,
+    /// A kept connection was closed under it: nobody's fault.
+    says_nothing: bool,
 }
 
 impl Watch {
     /// An attempt begins.
     pub(super) fn begin(upstream: &Arc<Upstream>, tickets: [Option<Ticket>; 2]) -> Self {
-        let mut watch = Watch { upstream: Some(upstream.clone()), tickets, slow_at: None, answered: None };
+        let mut watch =
+            Watch { upstream: Some(upstream.clone()), tickets, slow_at: None, answered: None, says_nothing: false };
         watch.look();
         watch
     }
@@ -64,8 +68,27 @@ impl Watch {
         self.waits_for_client();
     }
 
+    /// A connection that waited was closed in the moment in which it was used, or a stream was not begun with.
+    pub(super) fn says_nothing(&mut self) {
+        self.says_nothing = true;
+    }
+
     fn look(&mut self) {
         self.slow_at = self.tickets.iter().flatten().filter_map(Ticket::slow_at).min().map(timer::moment);
+    }
+}
+
+/// What the attempt says of its endpoint.
+fn of_endpoint(told: Outcome, status: u16) -> outlier::Outcome {
+    match told {
+        Outcome::Failure(Failure::Status(500 | 502 | 503 | 504) | Failure::Connect | Failure::Reset) => {
+            outlier::Outcome::Failed
+        }
+        // Behind a good head it may be a stream that is silent, or at the end of its time.
+        Outcome::Failure(Failure::Timeout) if (1..500).contains(&status) => outlier::Outcome::Neutral,
+        Outcome::Failure(Failure::Timeout) => outlier::Outcome::Failed,
+        Outcome::Success | Outcome::Failure(Failure::Status(_)) => outlier::Outcome::Ok,
+        Outcome::ClientLeft | Outcome::Neutral => outlier::Outcome::Neutral,
     }
 }
 
@@ -83,8 +106,12 @@ impl Context {
             AttemptOutcome::ClientLeft => Outcome::ClientLeft,
             AttemptOutcome::Neutral => Outcome::Neutral,
         };
+        let told = if self.watch.says_nothing { Outcome::Neutral } else { told };
         for ticket in self.watch.tickets.iter_mut().filter_map(Option::take) {
             ticket.settle(told);
+        }
+        if let Some(endpoint) = &self.endpoint {
+            upstream.outcome(endpoint, of_endpoint(told, self.status));
         }
         if let Some(place) = &mut self.place {
             place.sample(self.watch.answered, outcome);

@@ -13,6 +13,7 @@ use crate::config::{Config, Listener, load_file};
 use crate::observe::metrics::ResultLabel;
 use crate::proxy::state::State;
 use crate::route::table;
+use crate::upstream::Upstream;
 
 impl Shared {
     /// Reads the file again and takes it over.
@@ -57,20 +58,23 @@ impl Shared {
         let needs_restart = keep_what_needs_a_restart(&before.config, &mut config);
         let state = State::compile(Arc::new(config), &self.proxy.metrics, self.cgroup_memory, Some(&before));
         let state = Arc::new(state.map_err(|e| vec![e.to_string()])?);
-        self.resolve_new(&before, &state);
+        self.look_after_new(&before, &state);
         self.redactor.store(Arc::new(crate::policy::redact::Redactor::new(&state.config.redaction)));
         self.level.set(state.config.logging.level);
         let hash = state.hash.clone();
-        self.proxy.state.store(state);
+        self.proxy.state.store(state.clone());
+        let stays = |u: &Arc<Upstream>| state.table.upstreams.values().any(|new| Arc::ptr_eq(new, u));
+        // A request in flight, or a stream of an hour, may hold the others.
+        before.table.upstreams.values().filter(|u| !stays(u)).for_each(|u| u.retire());
         Ok(json!({ "changed": changed, "needs_restart": needs_restart, "config": hash }))
     }
 
-    /// Begins to look up the names of upstreams that were not there before.
-    fn resolve_new(&self, before: &State, after: &State) {
+    /// Begins to look after upstreams that were not there before.
+    fn look_after_new(&self, before: &State, after: &State) {
         for (name, upstream) in &after.table.upstreams {
             let known = before.table.upstreams.get(name).is_some_and(|u| Arc::ptr_eq(u, upstream));
             if !known {
-                super::run::keep_resolved(upstream);
+                super::run::look_after(upstream);
             }
         }
     }

@@ -83,8 +83,16 @@ pub(super) fn unix_now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 
-/// Looks an upstream's names up now and again and again. Within the control runtime.
-pub(super) fn keep_resolved(upstream: &Arc<Upstream>) {
+/// Does what an upstream needs beside its traffic, for as long as it is used: looks its names up, checks its endpoints, and
+/// brings those back whose time is over. Within the control runtime.
+pub(super) fn look_after(upstream: &Arc<Upstream>) {
+    keep_resolved(upstream);
+    tokio::spawn(crate::upstream::health::keep_checking(upstream.clone()));
+    tokio::spawn(crate::upstream::standing::keep_returning(upstream.clone()));
+}
+
+/// Looks an upstream's names up now and again and again.
+fn keep_resolved(upstream: &Arc<Upstream>) {
     if !upstream.has_names() {
         return;
     }
@@ -166,7 +174,7 @@ impl Running {
         let named = upstreams.iter().filter(|u| u.has_names());
         let first = futures_join(named.map(|u| u.resolve()).collect());
         let _ = tokio::time::timeout(FIRST_LOOK_UP, first).await;
-        upstreams.iter().for_each(keep_resolved);
+        upstreams.iter().for_each(look_after);
         // Held no longer: what a reload replaces has to go, with its connections.
         drop(upstreams);
 

@@ -9,6 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::endpoint::{Address, Endpoint};
+use crate::config::UpstreamProtocol;
 use crate::io::{Conn, Socket};
 
 /// What TLS needs for the connections of an upstream.
@@ -23,6 +24,22 @@ pub(super) struct Tls {
 pub(super) struct Opened {
     pub(super) conn: Conn,
     pub(super) alpn_h2: bool,
+}
+
+impl Opened {
+    /// Whether HTTP/2 is spoken on it.
+    ///
+    /// # Errors
+    /// When it has to be, and its peer did not agree.
+    pub(super) fn is_http2(&self, protocol: UpstreamProtocol) -> io::Result<bool> {
+        match protocol {
+            UpstreamProtocol::H2c => Ok(true),
+            UpstreamProtocol::Http1 => Ok(false),
+            UpstreamProtocol::Auto => Ok(self.alpn_h2),
+            UpstreamProtocol::H2 if self.alpn_h2 => Ok(true),
+            UpstreamProtocol::H2 => Err(io::Error::new(io::ErrorKind::Unsupported, "the server does not speak HTTP/2")),
+        }
+    }
 }
 
 /// Connects. Bounded in time by the caller.

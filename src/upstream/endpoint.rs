@@ -12,7 +12,9 @@ use pingora::connectors::http::v2::ConnectionRef;
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
+use super::standing::Standing;
 use crate::io::Conn;
+use crate::policy::rotation::State;
 
 /// Where an endpoint is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +54,8 @@ pub struct Endpoint {
     /// What ALPN agreed on last: 0 unknown, 1 HTTP/1.1, 2 HTTP/2.
     pub(super) agreed: AtomicU8,
     active: IntGauge,
+    /// Whether it gets requests.
+    pub(super) standing: Standing,
 }
 
 /// An HTTP/1 connection that waits for its next request.
@@ -125,7 +129,13 @@ impl Endpoint {
             opening: tokio::sync::Mutex::default(),
             agreed: AtomicU8::new(0),
             active,
+            standing: Standing::new(),
         }
+    }
+
+    /// Whether it gets requests, and why not.
+    pub fn state(&self) -> State {
+        self.standing.state()
     }
 
     /// Attempts in flight.
@@ -166,6 +176,7 @@ impl Endpoint {
 
     /// Closes everything that waits: the endpoint is gone.
     pub(super) fn clear(&self) {
+        self.standing.forget();
         let idle = std::mem::take(&mut *self.idle.lock());
         let shared = std::mem::take(&mut *self.shared.lock());
         drop((idle, shared));

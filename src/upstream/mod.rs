@@ -3,8 +3,10 @@
 pub mod breaker;
 pub mod connect;
 pub mod endpoint;
+pub mod health;
 pub mod pool;
 pub mod resolver;
+pub mod standing;
 pub mod tls;
 
 use std::sync::Arc;
@@ -16,13 +18,14 @@ use tokio::time::Instant;
 use crate::config;
 use crate::config::HostHeader;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
-use crate::policy::balance::{Balancer, EndpointView, LoadBalance};
+use crate::policy::balance::{Balancer, EndpointView, LoadBalance, slow_start};
 use crate::policy::retry::Budget;
 use crate::timer;
 
 use breaker::Breaker;
 use endpoint::{Attempt, Endpoint};
 pub use pool::Lease;
+use standing::Watched;
 
 /// One application.
 pub struct Upstream {
@@ -44,7 +47,9 @@ pub struct Upstream {
     pool: PoolOptions,
     tls: Option<connect::Tls>,
     set: ArcSwap<Set>,
-    /// The clock of the balancer starts here.
+    /// Who of the set gets requests; none where nobody is ever taken out.
+    watched: Option<Watched>,
+    /// The clock of the policies starts here.
     epoch: Instant,
 }
 
@@ -129,6 +134,7 @@ impl Upstream {
                 max_streams: p.max_streams,
             },
             tls,
+            watched: Watched::new(settings),
             set: ArcSwap::from_pointee(Set::new(Vec::new(), settings.load_balance)),
             epoch: Instant::now(),
         };
@@ -136,22 +142,29 @@ impl Upstream {
         Ok(upstream)
     }
 
-    /// Chooses an endpoint that was not tried yet and has room, and counts an attempt to it.
+    /// Chooses an endpoint that was not tried yet and has room, and counts an attempt to it. Those that are out of rotation
+    /// are the last resort of a request that has tried all others.
     pub fn choose(&self, key: Option<u64>, tried: &[Arc<Endpoint>]) -> Result<Attempt, NoEndpoint> {
         let set = self.set.load();
         if set.endpoints.is_empty() {
             return Err(NoEndpoint::Unresolved);
         }
         let most = self.pool.max_connections;
+        let now = self.epoch.elapsed();
+        let untried = |endpoint: &Arc<Endpoint>| !tried.iter().any(|t| Arc::ptr_eq(t, endpoint));
+        let watched = self.watched.is_some();
+        let in_rotation = |endpoint: &Endpoint| !watched || endpoint.state().is_in();
+        let none_left = watched && !set.endpoints.iter().any(|e| in_rotation(e) && untried(e));
         let view = |i: usize| {
             let endpoint = &set.endpoints[i];
             let in_flight = endpoint.in_flight();
-            let usable = in_flight < most && !tried.iter().any(|t| Arc::ptr_eq(t, endpoint));
-            EndpointView { usable, in_flight }
+            let usable = in_flight < most && untried(endpoint) && (in_rotation(endpoint) || none_left);
+            let share = if watched { endpoint.standing.share(now) } else { slow_start::WHOLE };
+            EndpointView { usable, in_flight, share }
         };
         // Another request may take the last place between the look and the attempt: then the look is repeated.
         for _ in 0..4 {
-            let chosen = set.balancer.choose(&view, fastrand::u64(..), key, self.epoch.elapsed());
+            let chosen = set.balancer.choose(&view, fastrand::u64(..), key, now);
             let Some(endpoint) = chosen.and_then(|i| set.endpoints.get(i)) else { break };
             if let Some(attempt) = endpoint.attempt(most) {
                 return Ok(attempt);
@@ -169,6 +182,11 @@ impl Upstream {
         if let Some(i) = set.endpoints.iter().position(|e| Arc::ptr_eq(e, endpoint)) {
             set.balancer.observe(i, after, self.epoch.elapsed());
         }
+    }
+
+    /// The share of the requests that an endpoint gets while it is in rotation, in percent.
+    pub fn share(&self, endpoint: &Endpoint) -> u8 {
+        endpoint.standing.share(self.epoch.elapsed())
     }
 
     /// The endpoints that are known now.

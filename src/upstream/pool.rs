@@ -65,14 +65,7 @@ impl Upstream {
     /// The session on a connection that was just opened, in the protocol that was agreed on.
     async fn begin(&self, opened: Opened, attempt: Attempt) -> io::Result<Lease> {
         let use_ = Use { opened: Instant::now(), requests: 1 };
-        let shares = match self.protocol {
-            UpstreamProtocol::H2c => true,
-            UpstreamProtocol::Http1 => false,
-            UpstreamProtocol::H2 | UpstreamProtocol::Auto => opened.alpn_h2,
-        };
-        if self.protocol == UpstreamProtocol::H2 && !shares {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "the server does not speak HTTP/2"));
-        }
+        let shares = opened.is_http2(self.protocol)?;
         if self.protocol == UpstreamProtocol::Auto {
             attempt.endpoint.agreed.store(if shares { 2 } else { 1 }, Ordering::Relaxed);
         }

@@ -69,7 +69,7 @@ impl Upstream {
         self.metrics.endpoints.set(endpoints.len() as i64);
         let gone: Vec<_> =
             before.endpoints.iter().filter(|e| !endpoints.iter().any(|n| Arc::ptr_eq(n, e))).cloned().collect();
-        self.set.store(Arc::new(Set::new(endpoints, self.load_balance)));
+        self.replace(Set::new(endpoints, self.load_balance));
         gone.iter().for_each(|e| e.clear());
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -72,16 +72,25 @@ pub struct Conn {
 impl Origin {
     /// Runs `story` for every connection, each on its own thread. When it returns the connection is closed.
     pub fn serve(story: impl Fn(&mut Conn) + Send + Sync + 'static) -> Origin {
-        Origin::listen(None, story)
+        Origin::listen("127.0.0.1:0", None, story)
+    }
+
+    /// The same at this address: an application that was ended and is started again.
+    pub fn serve_at(address: SocketAddr, story: impl Fn(&mut Conn) + Send + Sync + 'static) -> Origin {
+        Origin::listen(address, None, story)
     }
 
     /// The same under TLS, with the certificate for `localhost`.
     pub fn tls(tls: &Tls, alpn: &[&str], story: impl Fn(&mut Conn) + Send + Sync + 'static) -> Origin {
-        Origin::listen(Some(Arc::new(tls.server_config(alpn))), story)
+        Origin::listen("127.0.0.1:0", Some(Arc::new(tls.server_config(alpn))), story)
     }
 
-    fn listen(tls: Option<Arc<rustls::ServerConfig>>, story: impl Fn(&mut Conn) + Send + Sync + 'static) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn listen(
+        address: impl ToSocketAddrs,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        story: impl Fn(&mut Conn) + Send + Sync + 'static,
+    ) -> Origin {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let accept = move || {
             let (stream, _) = listener.accept().ok()?;

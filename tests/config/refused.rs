@@ -156,6 +156,42 @@ const MALFORMED: &[(&str, &str, bool)] = &[
         true,
     ),
     (
+        "upstreams: { app: { endpoints: [\"a:1\"], health_check: { interval: 5s } } }",
+        "1:55: upstreams.app.health_check.path: required, but missing",
+        true,
+    ),
+    (
+        "upstreams: { app: { endpoints: [\"a:1\"], health_check: { path: /, expect_status: [200, 600] } } }",
+        "1:87: upstreams.app.health_check.expect_status[1]: expected a status from 100 to 599, or a range such as 200-399, \
+         found 600",
+        true,
+    ),
+    (
+        "upstreams: { app: { endpoints: [\"a:1\"], health_check: { path: /, expect_status: [2xx] } } }",
+        "expect_status[0]: expected a status from 100 to 599, or a range such as 200-399, found 2xx",
+        true,
+    ),
+    (
+        "upstreams: { app: { endpoints: [\"a:1\"], health_check: { path: /, expect_status: [399-200] } } }",
+        "expect_status[0]: expected a status from 100 to 599, or a range such as 200-399, found 399-200",
+        false,
+    ),
+    (
+        "upstreams: { app: { endpoints: [\"a:1\"], health_check: { path: /, expect_status: { from: 200 } } } }",
+        "expect_status: expected a list of statuses such as [200-399] or [200, 204], found a section",
+        true,
+    ),
+    (
+        "upstreams: { app: { endpoints: [\"a:1\"], health_check: on } }",
+        "upstreams.app.health_check: expected a section, found on",
+        true,
+    ),
+    (
+        "upstreams: { app: { endpoints: [\"a:1\"], outlier_detection: { max_ejected: 0.5 } } }",
+        "outlier_detection.max_ejected: expected a ratio between 0% and 100%, found 0.5",
+        true,
+    ),
+    (
         "routes: [{ name: a, headers: { request: { set: { x-a: } } } }]",
         "1:53: routes[0].headers.request.set.x-a: expected text, found nothing",
         true,

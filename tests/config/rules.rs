@@ -88,6 +88,30 @@ fn upstreams() {
     ] {
         one(&file(IN, &format!("app: {{ {inside} }}"), ""), expected);
     }
+    let health = "upstreams.app.health_check.";
+    for (inside, place, expected) in [
+        ("path: healthz", "path", "expected a path that starts with /, found healthz"),
+        ("path: \"/a b\"", "path", "expected a path that starts with /, found \"/a b\""),
+        ("path: \"/a#b\"", "path", "expected a path that starts with /"),
+        ("path: /, interval: 0s", "interval", "expected more than zero, found 0s"),
+        ("path: /, timeout: 0s", "timeout", "expected more than zero, found 0s"),
+        ("path: /, unhealthy_after: 0", "unhealthy_after", "expected more than zero, found 0"),
+        ("path: /, healthy_after: 0", "healthy_after", "expected more than zero, found 0"),
+        ("path: /, expect_status: []", "expect_status", "expected at least one status"),
+        ("path: /, interval: 500ms", "timeout", "1s is more than health_check.interval 500ms (line 2)"),
+        ("path: /, timeout: 6s", "timeout", "6s is more than health_check.interval 5s (line 2)"),
+    ] {
+        let text = file(IN, &format!("app: {{ endpoints: [\"a:1\"], health_check: {{ {inside} }} }}"), "");
+        one(&text, &format!("{health}{place}: {expected}"));
+    }
+    for (inside, expected) in [
+        ("consecutive_failures: 0", "consecutive_failures: expected more than zero, found 0"),
+        ("eject_for: 0s", "eject_for: expected more than zero, found 0s"),
+        ("max_ejected: 0%", "max_ejected: expected more than zero, found 0%"),
+    ] {
+        let text = file(IN, &format!("app: {{ endpoints: [\"a:1\"], outlier_detection: {{ {inside} }} }}"), "");
+        one(&text, &format!("upstreams.app.outlier_detection.{expected}"));
+    }
     one(&file(IN, "\"a b\": { endpoints: [\"a:1\"] }", ""), "2:14: upstreams.a b: expected a name of at most 64");
     one(&file(IN, "", ""), "upstreams: expected at least one upstream");
 }
@@ -217,6 +241,25 @@ fn what_is_allowed_but_dangerous() {
         assert!(warnings.iter().any(|w| w.contains(expected)), "{expected}\n{warnings:#?}");
     }
     assert_eq!(warnings.len(), 6);
+}
+
+#[test]
+fn what_takes_endpoints_out_makes_no_sense_with_one() {
+    let warned = |endpoints: &str| {
+        let both = "health_check: { path: / }, outlier_detection: {}";
+        let text = file(IN, &format!("app: {{ endpoints: [{endpoints}], {both} }}"), "");
+        loaded(&text).warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for alone in ["\"127.0.0.1:3000\"", "\"[::1]:3000\"", "\"unix:/run/app.sock\""] {
+        let warnings = warned(alone);
+        assert_eq!(warnings.len(), 2, "{warnings:#?}");
+        for (warning, key) in warnings.iter().zip(["health_check", "outlier_detection"]) {
+            assert!(warning.contains(&format!("upstreams.app.{key}: takes nobody out")), "{warning}");
+        }
+    }
+    // A name may stand for many.
+    assert_eq!(warned("\"app.internal:3000\""), Vec::<String>::new());
+    assert_eq!(warned("\"127.0.0.1:3000\", \"127.0.0.1:3001\""), Vec::<String>::new());
 }
 
 #[test]

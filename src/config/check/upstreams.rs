@@ -23,6 +23,8 @@ pub(super) fn check(check: &mut Check<'_>) {
         tls(check, upstream, &path, &endpoints);
         host(check, upstream, &path, &endpoints);
         hash_on(check, name, upstream, &path);
+        health_check(check, upstream, &path, &endpoints);
+        outlier_detection(check, upstream, &path, &endpoints);
         let pool = path.key("pool");
         check.positive(&path.key("dns_refresh"), upstream.dns_refresh.get().is_zero());
         check.positive(&pool.key("max_connections"), upstream.pool.max_connections == 0);
@@ -117,6 +119,48 @@ fn hash_on(check: &mut Check<'_>, name: &str, upstream: &Upstream, path: &Path) 
             Ok(_) => {}
             Err(_) => check.invalid(&path, "client_ip, header:NAME, query:NAME, cookie:NAME, path:PARAM or constant"),
         }
+    }
+}
+
+fn health_check(check: &mut Check<'_>, upstream: &Upstream, path: &Path, endpoints: &[Endpoint]) {
+    let (Some(health), path) = (&upstream.health_check, path.key("health_check")) else { return };
+    let target = health.path.parse::<http::uri::PathAndQuery>();
+    if !health.path.starts_with('/') || health.path.contains('#') || target.is_err() {
+        check.invalid(&path.key("path"), "a path that starts with /");
+    }
+    let (interval, timeout) = (path.key("interval"), path.key("timeout"));
+    check.positive(&interval, health.interval.get().is_zero());
+    check.positive(&timeout, health.timeout.get().is_zero());
+    check.positive(&path.key("unhealthy_after"), health.unhealthy_after == 0);
+    check.positive(&path.key("healthy_after"), health.healthy_after == 0);
+    if health.timeout > health.interval && !health.interval.get().is_zero() {
+        let message = format!(
+            "{} is more than health_check.interval {} (line {}): a check would not end before the next",
+            health.timeout,
+            health.interval,
+            check.line(&interval),
+        );
+        check.error(&timeout, message);
+    }
+    if health.expect_status.is_empty() {
+        check.error(&path.key("expect_status"), "expected at least one status");
+    }
+    alone(check, &path, endpoints);
+}
+
+fn outlier_detection(check: &mut Check<'_>, upstream: &Upstream, path: &Path, endpoints: &[Endpoint]) {
+    let (Some(outlier), path) = (&upstream.outlier_detection, path.key("outlier_detection")) else { return };
+    check.positive(&path.key("consecutive_failures"), outlier.consecutive_failures == 0);
+    check.positive(&path.key("eject_for"), outlier.eject_for.get().is_zero());
+    check.positive(&path.key("max_ejected"), outlier.max_ejected.get() == 0.0);
+    alone(check, &path, endpoints);
+}
+
+/// A name may resolve to several addresses; anything else that stands alone is the last endpoint.
+fn alone(check: &mut Check<'_>, path: &Path, endpoints: &[Endpoint]) {
+    let [only] = endpoints else { return };
+    if matches!(only, Endpoint::Unix(_)) || only.ip().is_some() {
+        check.warn(path, "takes nobody out: the last endpoint always stays, and there is one only");
     }
 }
 

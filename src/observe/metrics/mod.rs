@@ -21,7 +21,7 @@ pub use process::{DrainState, ProcessMetrics, ResultLabel};
 pub use prometheus::{IntCounter, IntGauge};
 pub use queue::QueueMetrics;
 pub use route::{InFlight, MethodLabel, RetryOutcome, RouteMetrics, UNROUTED};
-pub use upstream::{AttemptOutcome, UpstreamMetrics};
+pub use upstream::{AttemptOutcome, OutBy, UpstreamMetrics};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -16,6 +16,9 @@ pub(super) struct Families {
     resolves: IntCounterVec,
     endpoints: IntGaugeVec,
     unverified: IntGaugeVec,
+    endpoints_out: IntGaugeVec,
+    ejections: IntCounterVec,
+    checks: IntCounterVec,
 }
 
 impl Families {
@@ -70,6 +73,25 @@ impl Families {
                 "upstream_tls_unverified",
                 &["upstream"],
                 "1 where insecure_skip_verify lets anyone answer for the application.",
+            )?,
+            endpoints_out: build::gauges(
+                r,
+                "upstream_endpoints_out",
+                &["upstream", "cause"],
+                "Endpoints that get no requests now: health_check (their checks fail), outlier (attempts at them failed). \
+                 The last usable one is never among them.",
+            )?,
+            ejections: build::counters(
+                r,
+                "endpoint_ejections_total",
+                &["upstream", "cause"],
+                "Times that an endpoint was taken out, by what took it out.",
+            )?,
+            checks: build::counters(
+                r,
+                "health_checks_total",
+                &["upstream", "result"],
+                "Active health checks by their result.",
             )?,
         })
     }
@@ -126,6 +148,19 @@ impl AttemptOutcome {
     }
 }
 
+/// What took an endpoint out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OutBy {
+    /// Its checks fail.
+    HealthCheck,
+    /// Attempts at it failed.
+    Outlier,
+}
+
+/// The words of [`OutBy`], at their numbers.
+const CAUSES: [&str; 2] = ["health_check", "outlier"];
+
 /// What the attempts at one upstream count into.
 pub struct UpstreamMetrics {
     name: String,
@@ -145,6 +180,11 @@ pub struct UpstreamMetrics {
     resolves_ok: IntCounter,
     resolves_failed: IntCounter,
     unverified: IntGauge,
+    /// By health_check, and by outlier.
+    out: [IntGauge; 2],
+    ejections: [IntCounter; 2],
+    checks_ok: IntCounter,
+    checks_failed: IntCounter,
 }
 
 impl UpstreamMetrics {
@@ -163,6 +203,10 @@ impl UpstreamMetrics {
             resolves_ok: families.resolves.with_label_values(&[name, ResultLabel::Ok.as_str()]),
             resolves_failed: families.resolves.with_label_values(&[name, ResultLabel::Failed.as_str()]),
             unverified: families.unverified.with_label_values(&[name]),
+            out: CAUSES.map(|cause| families.endpoints_out.with_label_values(&[name, cause])),
+            ejections: CAUSES.map(|cause| families.ejections.with_label_values(&[name, cause])),
+            checks_ok: families.checks.with_label_values(&[name, ResultLabel::Ok.as_str()]),
+            checks_failed: families.checks.with_label_values(&[name, ResultLabel::Failed.as_str()]),
         }
     }
 
@@ -190,6 +234,21 @@ impl UpstreamMetrics {
             ResultLabel::Failed => &self.resolves_failed,
         }
         .inc();
+    }
+
+    /// Counts a health check.
+    pub fn checked(&self, result: ResultLabel) {
+        match result {
+            ResultLabel::Ok => &self.checks_ok,
+            ResultLabel::Failed => &self.checks_failed,
+        }
+        .inc();
+    }
+
+    /// Counts that an endpoint was taken out; the gauge in which it stands while it is.
+    pub fn taken_out(&self, by: OutBy) -> &IntGauge {
+        self.ejections[by as usize].inc();
+        &self.out[by as usize]
     }
 
     /// Says whether certificates of this upstream go unverified.

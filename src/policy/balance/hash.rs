@@ -17,7 +17,7 @@ pub(super) fn highest(names: &[u64], key: u64, usable: impl Fn(usize) -> bool) -
 }
 
 /// The finalizer of SplitMix64: every bit of the input changes about half of the output.
-fn mix(mut x: u64) -> u64 {
+pub(super) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

@@ -10,6 +10,7 @@ use std::time::Duration;
 mod ewma;
 mod hash;
 mod settings;
+pub mod slow_start;
 
 use ewma::Ewma;
 pub use hash::hash_key;
@@ -18,10 +19,33 @@ pub use settings::LoadBalance;
 /// What is known of an endpoint at the moment of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointView {
-    /// It may be chosen: healthy, not ejected, below its limit.
+    /// It may be chosen: in rotation, below its limit.
     pub usable: bool,
     /// Attempts that are on their way to it.
     pub in_flight: u32,
+    /// Its share of the requests that it would get, in percent; less than all of them while it starts slowly. The rest
+    /// of the choices it sits out, where another is usable.
+    pub share: u8,
+}
+
+/// The endpoints as one choice sees them.
+struct Sight<'v> {
+    view: &'v dyn Fn(usize) -> EndpointView,
+    /// By what it is decided who sits this choice out, and the numbers of the endpoints in it; none: nobody does.
+    draw: Option<u64>,
+    names: &'v [u64],
+}
+
+impl Sight<'_> {
+    fn of(&self, endpoint: usize) -> EndpointView {
+        let seen = (self.view)(endpoint);
+        // By name where there are names: the place of an endpoint moves when another comes or goes.
+        let number = || self.names.get(endpoint).copied().unwrap_or(endpoint as u64);
+        let out = self
+            .draw
+            .is_some_and(|draw| seen.share < slow_start::WHOLE && slow_start::sits_out(draw, number(), seen.share));
+        EndpointView { usable: seen.usable && !out, ..seen }
+    }
 }
 
 /// Chooses among the endpoints of one upstream, which are numbered from 0.
@@ -58,6 +82,10 @@ impl Balancer {
     ///
     /// `seed` is random, `key` is the hash of what consistent_hash goes by ([`hash_key`]; without one the seed takes its
     /// place), `now` is the time since some fixed moment.
+    ///
+    /// Who starts slowly sits a part of the choices out: by the seed, but with consistent_hash by the key. So each key
+    /// returns home at one moment of the slow start, and until then goes where it went while its endpoint was out; it
+    /// never goes back and forth.
     pub fn choose(
         &self,
         view: &dyn Fn(usize) -> EndpointView,
@@ -68,13 +96,25 @@ impl Balancer {
         if self.endpoints == 1 {
             return view(0).usable.then_some(0);
         }
+        let (draw, names) = match &self.way {
+            Way::ConsistentHash(names) => (key.unwrap_or(seed), names.as_slice()),
+            _ => (seed, &[][..]),
+        };
+        let chosen = self.pick(&Sight { view, draw: Some(draw), names }, seed, key, now);
+        // All that are left may sit it out: then it is one of them all the same.
+        chosen.or_else(|| self.pick(&Sight { view, draw: None, names }, seed, key, now))
+    }
+
+    fn pick(&self, sight: &Sight<'_>, seed: u64, key: Option<u64>, now: Duration) -> Option<usize> {
         match &self.way {
-            Way::RoundRobin(turn) => self.next_in_turn(turn, view),
-            Way::LeastRequest => self.better_of_two(view, seed, |_, view| f64::from(view.in_flight)),
-            Way::PeakEwma(latencies) => self.better_of_two(view, seed, |endpoint, view| {
+            Way::RoundRobin(turn) => self.next_in_turn(turn, sight),
+            Way::LeastRequest => self.better_of_two(sight, seed, |_, view| f64::from(view.in_flight)),
+            Way::PeakEwma(latencies) => self.better_of_two(sight, seed, |endpoint, view| {
                 latencies.get(endpoint).map_or(0.0, |latency| latency.cost(view.in_flight, now))
             }),
-            Way::ConsistentHash(names) => hash::highest(names, key.unwrap_or(seed), |endpoint| view(endpoint).usable),
+            Way::ConsistentHash(names) => {
+                hash::highest(names, key.unwrap_or(seed), |endpoint| sight.of(endpoint).usable)
+            }
         }
     }
 
@@ -88,9 +128,9 @@ impl Balancer {
     }
 
     /// The next usable one, and the turn goes on behind it: with some of them out the rest still share evenly.
-    fn next_in_turn(&self, turn: &AtomicUsize, view: &dyn Fn(usize) -> EndpointView) -> Option<usize> {
+    fn next_in_turn(&self, turn: &AtomicUsize, sight: &Sight<'_>) -> Option<usize> {
         let next = |at: usize| {
-            let found = (0..self.endpoints).map(|step| (at + step) % self.endpoints).find(|e| view(*e).usable)?;
+            let found = (0..self.endpoints).map(|step| (at + step) % self.endpoints).find(|e| sight.of(*e).usable)?;
             Some((found, (found + 1) % self.endpoints))
         };
         let mut at = turn.load(Ordering::Relaxed);
@@ -104,13 +144,8 @@ impl Balancer {
     }
 
     /// The cheaper of two that are drawn among the usable ones; the first drawn where they cost the same.
-    fn better_of_two(
-        &self,
-        view: &dyn Fn(usize) -> EndpointView,
-        seed: u64,
-        cost: impl Fn(usize, EndpointView) -> f64,
-    ) -> Option<usize> {
-        let usable = || (0..self.endpoints).map(|e| (e, view(e))).filter(|(_, v)| v.usable);
+    fn better_of_two(&self, sight: &Sight<'_>, seed: u64, cost: impl Fn(usize, EndpointView) -> f64) -> Option<usize> {
+        let usable = || (0..self.endpoints).map(|e| (e, sight.of(e))).filter(|(_, v)| v.usable);
         let count = usable().count() as u64;
         if count == 0 {
             return None;

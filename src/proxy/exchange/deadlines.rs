@@ -2,6 +2,7 @@
 
 use tokio::time::{Duration, Instant};
 
+use super::super::place::Place;
 use super::{Exchange, Failed, Stage, Upload};
 use crate::policy::retry::Kind;
 use crate::refusal::{Reason, Refusal};
@@ -57,7 +58,7 @@ impl Exchange<'_, '_> {
     /// When a client that sends its body slowly is slower than the least rate.
     fn lends_at(&self) -> Option<Instant> {
         let waits = matches!(self.upload, Upload::Streaming) && self.upload_waits_for_client;
-        if !waits || !self.cx.place.as_ref().is_some_and(|place| !place.is_lent()) {
+        if !waits || self.cx.place.as_ref().is_none_or(Place::is_lent) {
             return None;
         }
         let due = self.cx.request_bytes as f64 / self.cx.state.limits.min_send_rate as f64;
