@@ -12,6 +12,8 @@ use serde_json::Value;
 mod defaults;
 #[path = "config/fuzz.rs"]
 mod fuzz;
+#[path = "config/policies.rs"]
+mod policies;
 #[path = "config/refused.rs"]
 mod refused;
 #[path = "config/rules.rs"]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::policy::{breaker, fault, rate_limit, retry, timeout};
 use crate::units::Size;
@@ -36,6 +36,7 @@ pub struct Defaults {
     /// How many requests a key may make in a time; all of them must allow a request.
     pub rate_limits: Vec<rate_limit::Settings>,
     /// Which attempts are tried again.
+    #[serde(serialize_with = "some_or_off")]
     pub retry: Option<retry::Settings>,
     /// A breaker of this route alone, beside the upstream's.
     pub circuit_breaker: Option<breaker::Settings>,
@@ -66,6 +67,14 @@ impl Default for Defaults {
 
 fn default_retry() -> Option<retry::Settings> {
     Some(retry::Settings::default())
+}
+
+/// Left out, it is on; so what is off has to be written.
+fn some_or_off<S: Serializer>(retry: &Option<retry::Settings>, s: S) -> Result<S::Ok, S::Error> {
+    match retry {
+        Some(retry) => retry.serialize(s),
+        None => s.serialize_str("off"),
+    }
 }
 
 /// One route.
@@ -110,7 +119,7 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rate_limits: Vec<rate_limit::Settings>,
     /// Which attempts are tried again.
-    #[serde(default = "default_retry")]
+    #[serde(default = "default_retry", serialize_with = "some_or_off")]
     pub retry: Option<retry::Settings>,
     /// A breaker of this route alone, beside the upstream's.
     #[serde(default)]

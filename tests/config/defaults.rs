@@ -2,6 +2,7 @@
 
 use super::{load, loaded};
 use outboard::config::{Config, Direction, HostHeader, Protocol};
+use outboard::policy::breaker;
 
 const MINIMAL: &str = "
 listeners: [{ name: inbound, address: 127.0.0.1:8080 }]
@@ -36,12 +37,19 @@ fn every_default_is_the_contracts() {
 
     let mut app = contract.upstreams["app"].clone();
     assert_eq!(Some(minimal.upstreams["app"].host_header()), app.host.take());
+    assert_eq!(app.circuit_breaker.take(), Some(breaker::Settings::default()));
     assert_eq!(minimal.upstreams["app"], app);
 
     let default = &minimal.routes[0];
     assert_eq!((default.name.as_str(), default.upstream.as_deref()), ("default", Some("app")));
     assert_eq!(default.timeouts, contract.defaults.timeouts);
     assert!(default.headers.request.set.is_empty() && default.rewrite.is_none() && !default.stream);
+    assert!(default.circuit_breaker.is_none() && default.fault.is_none());
+
+    let mut retry = contract.routes[0].retry.clone().unwrap();
+    retry.retry_on.truncate(2);
+    assert_eq!(default.retry.as_ref(), Some(&retry));
+    assert_eq!(minimal.defaults.retry, Some(retry));
 }
 
 #[test]

@@ -1,20 +1,23 @@
 //! The rules that no single value can break: names that refer to each other, addresses that clash, times that do not
 //! add up. Also what a value's type cannot say: valid header names, paths, hosts.
 
+mod breakers;
+mod faults;
 mod files;
 mod headers;
 mod listeners;
 mod process;
+mod retries;
 mod routes;
 mod same;
 mod upstreams;
 
 pub use files::check_files;
 
-use super::Config;
 use super::error::{Error, nearest};
 use super::path::{Mark, Path, Step, printable};
 use super::tree::{Node, Value};
+use super::{Config, Route, Upstream};
 
 /// What was found.
 pub(crate) struct Findings {
@@ -43,6 +46,9 @@ pub(crate) fn check(config: &mut Config, tree: &Node, file: &str, lost: &[Path])
     listeners::check(&mut check);
     upstreams::check(&mut check);
     routes::check(&mut check);
+    breakers::check(&mut check);
+    retries::check(&mut check);
+    faults::check(&mut check);
     let findings = Findings { errors: check.errors, warnings: check.warnings };
     for route in &mut config.routes {
         route.upstream = route.upstream.take().or_else(|| only.clone());
@@ -89,6 +95,40 @@ impl<'c> Check<'c> {
 
     fn line(&self, path: &Path) -> usize {
         self.mark(path).line
+    }
+
+    /// Whether the file says anything at this place, or `defaults` does for it.
+    fn is_written(&self, path: &Path) -> bool {
+        let Some((_, parent)) = path.0.split_last() else { return true };
+        let (node, above) = (self.tree.towards(path).0, self.tree.towards(&Path(parent.to_vec())).0);
+        !std::ptr::eq(node, above) && !node.is_null()
+    }
+
+    /// Whether it is `defaults` that says it.
+    fn is_inherited(&self, path: &Path) -> bool {
+        self.tree.towards(path).1
+    }
+
+    /// Where a value stands that an error at another place names.
+    fn whence(&self, path: &Path) -> String {
+        if self.is_written(path) { format!("line {}", self.line(path)) } else { "its default".to_owned() }
+    }
+
+    /// The upstream that a route leads to.
+    fn upstream_of(&self, route: &Route) -> Option<(&'c str, &'c Upstream)> {
+        let upstreams = &self.config.upstreams;
+        let found = match route.upstream.as_deref() {
+            Some(name) => upstreams.get_key_value(name),
+            None => upstreams.first_key_value().filter(|_| upstreams.len() == 1),
+        };
+        found.map(|(name, upstream)| (name.as_str(), upstream))
+    }
+
+    /// The routes that lead to an upstream, each with its place.
+    fn routes_to(&self, upstream: &str) -> Vec<(&'c Route, Path)> {
+        let leads = |route: &Route| self.upstream_of(route).is_some_and(|(name, _)| name == upstream);
+        let routes = self.config.routes.iter().zip(&self.routes).filter(|(route, _)| leads(route));
+        routes.map(|(route, place)| (route, place.clone())).collect()
     }
 
     /// What stands at a place, as errors show it.

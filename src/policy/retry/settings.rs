@@ -13,7 +13,7 @@ use crate::units::{Duration, Ratio, Size};
 #[schemars(rename = "Retry")]
 pub struct Settings {
     /// How many attempts in all, the first included.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 10))]
     pub attempts: u32,
     /// What is repeated: connect, reset, timeout, 429 and statuses between 500 and 599.
     pub retry_on: Vec<Cause>,
