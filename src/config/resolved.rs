@@ -25,7 +25,7 @@ impl Config {
     /// who has to know, at once, whether it is outboard that hurts.
     pub fn bypass(&mut self) {
         for upstream in self.upstreams.values_mut() {
-            upstream.circuit_breaker = None; //Q7
+            (upstream.queue, upstream.circuit_breaker) = (None, None);
             (upstream.health_check, upstream.outlier_detection) = (None, None);
         }
         for route in &mut self.routes {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::policy::{breaker, fault, rate_limit, retry, timeout};
+use crate::policy::{breaker, fault, priority, rate_limit, retry, timeout};
 use crate::units::Size;
 
 /// What every route starts from.
@@ -27,7 +27,8 @@ pub struct Defaults {
     pub stream: bool,
     /// How the path that the upstream sees differs from the one received.
     pub rewrite: Option<Rewrite>,
-    //Q1
+    /// How urgent its requests are to the queue: critical | high | normal | low, or what a header says.
+    pub priority: priority::Setting,
     /// Requests of this route that are in work at once: a cap inside the upstream's queue.
     #[schemars(range(min = 1))]
     pub max_concurrent: Option<u32>,
@@ -54,7 +55,7 @@ impl Default for Defaults {
             allow_encoded_slash: false,
             stream: false,
             rewrite: None,
-            //Q3
+            priority: priority::Setting::default(),
             max_concurrent: None,
             jwt: None,
             rate_limits: Vec::new(),
@@ -107,7 +108,9 @@ pub struct Route {
     /// Bytes of a request's body; above it 413. Left out: limits.max_request_body.
     #[serde(default)]
     pub max_request_body: Option<Size>,
-    //Q2
+    /// How urgent its requests are to the queue: critical | high | normal | low, or what a header says.
+    #[serde(default)]
+    pub priority: priority::Setting,
     /// Requests of this route that are in work at once: a cap inside the upstream's queue.
     #[schemars(range(min = 1))]
     #[serde(default)]

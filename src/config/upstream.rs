@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::balance::LoadBalance;
-use crate::policy::{breaker, health, outlier, retry};
+use crate::policy::{breaker, health, outlier, queue, retry};
 use crate::units::Duration;
 
 /// One application, or several endpoints of it.
@@ -40,7 +40,9 @@ pub struct Upstream {
     /// Connections that are kept.
     #[serde(default)]
     pub pool: Pool,
-    //Q4
+    /// How many requests it works on at once, and how others wait. Left out: as many as come.
+    #[serde(default)]
+    pub queue: Option<queue::Settings>,
     /// When it is left alone because it fails.
     #[serde(default)]
     pub circuit_breaker: Option<breaker::Settings>,

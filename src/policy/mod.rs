@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock, draws a random number, logs or does I/O: `now` and seeds come in, decisions go out.
 
+pub mod adaptive;
 pub mod balance;
 pub mod breaker;
 pub mod failure;
@@ -9,6 +10,8 @@ pub mod fault;
 pub mod health;
 pub mod mode;
 pub mod outlier;
+pub mod priority;
+pub mod queue;
 pub mod rate_limit;
 pub mod redact;
 pub mod retry;

@@ -245,7 +245,7 @@ impl Proxy {
         // 6 attempt
         let attempts = Attempts { proxy: self, route: &route, request, body };
         let ended = attempts.run(cx, down, timer).await;
-        cx.place = None;
+        cx.leave_place();
         ended
     }
 

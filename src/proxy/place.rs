@@ -1,27 +1,141 @@
-//! Step 5: a place at the application. There is no queue yet: everybody has one.
+//! Step 5: the queue of the upstream. A request that is let through holds a place at the application.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use tokio::time::Duration;
+
 use super::Received;
 use super::context::Context;
 use super::downstream::Downstream;
 use crate::observe::metrics::AttemptOutcome;
-use crate::refusal::Refusal;
+use crate::policy::mode::Mode;
+use crate::policy::queue::{Ask, Entered, Outcome, Permit, Refused, Would};
+use crate::policy::switch::{Policy, Switch};
+use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
-use crate::timer::Timer;
-use tokio::time::Duration;
-pub(super) struct Place {}
-impl Place {
-    pub(super) fn is_lent(&self) -> bool {
-        false
-    }
-    pub(super) fn lend(&mut self) {}
-    pub(super) fn take_back(&mut self) {}
-    pub(super) fn sample(&mut self, _: Option<Duration>, _: AttemptOutcome) {}
+use crate::timer::{self, Timer};
+
+/// A place at the application. Dropped, it is given back.
+pub(super) struct Place {
+    permit: Permit,
+    lent: bool,
+    outcome: Outcome,
 }
+
+impl Place {
+    /// Whether it is lent to another request.
+    pub(super) fn is_lent(&self) -> bool {
+        self.lent
+    }
+
+    /// Lends it to another request: the application has nothing to do for this one.
+    pub(super) fn lend(&mut self) {
+        self.lent = true;
+        self.permit.suspend(timer::uptime());
+    }
+
+    /// Takes it back, if it was lent.
+    pub(super) fn take_back(&mut self) {
+        if std::mem::take(&mut self.lent) {
+            self.permit.resume(timer::uptime());
+        }
+    }
+
+    /// What the limit learns when it is given back.
+    pub(super) fn sample(&mut self, outcome: AttemptOutcome) {
+        self.outcome = match outcome {
+            AttemptOutcome::Ok | AttemptOutcome::Error => Outcome::Ok,
+            AttemptOutcome::Timeout | AttemptOutcome::Reset | AttemptOutcome::Connect => Outcome::Failed,
+            AttemptOutcome::ClientLeft | AttemptOutcome::Neutral => Outcome::Neutral,
+        };
+    }
+
+    /// Gives it back.
+    pub(super) fn give_back(self) {
+        self.permit.settle(self.outcome);
+    }
+}
+
+/// Asks for a place, and waits for it where there is none.
 pub(super) async fn enter(
-    _: &mut Context,
-    _: &Route,
-    _: &mut Downstream<'_>,
-    _: &mut Timer,
-    _: &Received,
+    cx: &mut Context,
+    route: &Route,
+    down: &mut Downstream<'_>,
+    timer: &mut Timer,
+    request: &Received,
 ) -> Result<(), Refusal> {
+    let Some(queue) = route.upstream.queue_for(route.cap()) else { return Ok(()) };
+    let now = timer::uptime();
+    let mode = match route.switches.get(Policy::Queue, now) {
+        Switch::Configured => None,
+        Switch::On => Some(Mode::Enforce),
+        Switch::Observe => Some(Mode::Observe),
+        Switch::Off => return Ok(()),
+    };
+    let headers = &down.request().headers;
+    let priority = match route.urgency.fixed() {
+        Some(priority) => priority,
+        None => cx.with_source(route, headers, |source| route.urgency.of(source, cx.trusted)),
+    };
+    let tenant = route.fair_by.as_ref().map_or(0, |key| cx.with_source(route, headers, |s| key.hash(s)));
+    let deadline = Some(timer::since_epoch(cx.deadline));
+    let ask = Ask { priority, tenant, cap: route.cap(), deadline };
+    let entered = match mode {
+        None => queue.enter(&ask, now),
+        Some(mode) => queue.enter_in(mode, &ask, now),
+    };
+    let permit = match entered {
+        Entered::Permit(permit) => permit,
+        Entered::Refused(refused) => return Err(refusal(route, refused)),
+        Entered::Wait(mut waiting) => {
+            // While the body is not read, what is read ahead of it would end the watch.
+            let leaves = !request.streams_body();
+            let granted = poll_fn(|poller| {
+                if let Poll::Ready(granted) = waiting.poll(poller, timer::uptime()) {
+                    return Poll::Ready(granted.map_err(|refused| refusal(route, refused)));
+                }
+                if leaves && down.poll_gone(poller).is_ready() {
+                    return Poll::Ready(Err(Reason::ClientLeft.into()));
+                }
+                timer.set(timer::moment(waiting.until()));
+                if timer.poll(poller).is_ready() {
+                    // Asked once more, at a time that has come.
+                    poller.waker().wake_by_ref();
+                }
+                Poll::Pending
+            });
+            granted.await?
+        }
+    };
+    match permit.would() {
+        Some(Would::Refuse(refused)) => route.metrics.observed(reason(refused)),
+        Some(Would::Wait) | None => {}
+    }
+    cx.queued = permit.wait();
+    route.upstream.queue_metrics.waited(priority.index(), permit.wait().as_secs_f64());
+    cx.place = Some(Place { permit, lent: false, outcome: Outcome::Neutral });
     Ok(())
+}
+
+fn reason(refused: Refused) -> Reason {
+    match refused {
+        Refused::QueueFull => Reason::QueueFull,
+        Refused::Timeout | Refused::Late => Reason::QueueTimeout,
+        Refused::Bulkhead => Reason::BulkheadFull,
+        Refused::Breaker => Reason::BreakerOpen,
+    }
+}
+
+fn refusal(route: &Route, refused: Refused) -> Refusal {
+    let detail = match refused {
+        Refused::Late => "it could not have been answered in time",
+        _ => "",
+    };
+    // A place is free again when one that is taken has been held for as long as they usually are.
+    let after = match refused {
+        Refused::Breaker => route.upstream.open_left(),
+        _ => Duration::ZERO,
+    };
+    Refusal::new(reason(refused), detail).retry_after(after)
 }

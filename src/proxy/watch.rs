@@ -93,6 +93,13 @@ fn of_endpoint(told: Outcome, status: u16) -> outlier::Outcome {
 }
 
 impl Context {
+    /// Gives the place at the application back, if it is still held.
+    pub(super) fn leave_place(&mut self) {
+        if let Some(place) = self.place.take() {
+            place.give_back();
+        }
+    }
+
     /// The attempt is over as far as the application goes; what comes behind says nothing of it any more.
     pub(super) fn end_attempt(&mut self, outcome: AttemptOutcome) {
         let Some(upstream) = self.watch.upstream.take() else { return };
@@ -114,7 +121,7 @@ impl Context {
             upstream.outcome(endpoint, of_endpoint(told, self.status));
         }
         if let Some(place) = &mut self.place {
-            place.sample(self.watch.answered, outcome);
+            place.sample(outcome);
         }
     }
 }

@@ -4,3 +4,4 @@ pub mod key;
 pub mod matcher;
 pub mod path;
 pub mod table;
+pub mod urgency;

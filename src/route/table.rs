@@ -1,15 +1,17 @@
 //! The compiled routes: one field a policy, ready for the hot path.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
 use super::key::Key;
 use super::matcher::{Matcher, Rule};
+use super::urgency::Urgency;
 use crate::config::{self, Config};
 use crate::observe::metrics::{Metrics, RouteMetrics};
+use crate::policy::queue::Cap;
 use crate::policy::retry::{self, NonIdempotent};
 use crate::policy::switch::{Policy, Switches};
 use crate::policy::timeout::OnClientClose;
@@ -51,7 +53,12 @@ pub struct Route {
     pub allow_encoded_slash: bool,
     /// The key of consistent_hash.
     pub hash_on: Option<Key>,
-    //Q5
+    /// How urgent its requests are.
+    pub urgency: Urgency,
+    /// Tenants: they take turns in the upstream's queue.
+    pub fair_by: Option<Key>,
+    max_concurrent: Option<u32>,
+    cap: OnceLock<Cap>,
     /// Its own breaker, beside the upstream's.
     pub breaker: Option<Arc<Breaker>>,
     /// Which attempts are tried again.
@@ -158,6 +165,15 @@ impl Table {
         })?;
         Ok(Table { matcher, routes, upstreams })
     }
+
+    /// Takes over what lives longer than a table: the queues and the caps in them. To be called once requests go by this
+    /// table; before that the former one holds.
+    pub fn apply(&self) {
+        self.upstreams.values().for_each(|upstream| upstream.apply_queue());
+        for route in &self.routes {
+            route.cap.get_or_init(|| route.upstream.cap(&route.name, route.max_concurrent));
+        }
+    }
 }
 
 /// What the matcher is given of a route.
@@ -198,13 +214,16 @@ impl Route {
         let t = &route.timeouts;
         let scope = || metrics.breaker(&format!("route:{}", route.name));
         let breaker = route.circuit_breaker.as_ref();
-        let breaker = Breaker::compile(breaker, before.and_then(|b| b.breaker.as_ref()), scope);
+        let breaker = Breaker::compile(breaker, before.and_then(|b| b.breaker.as_ref()), scope, None);
         // Only what may be sent twice is worth holding for it.
         let resent = route.retry.as_ref().filter(|r| r.non_idempotent == NonIdempotent::UpstreamDeduplicates);
         Ok(Route {
             name: route.name.clone(),
             index,
-            //Q6
+            urgency: Urgency::compile(&route.priority),
+            fair_by: upstream.settings.queue.as_ref().and_then(|queue| Key::parse_all(&queue.fair_by)),
+            max_concurrent: route.max_concurrent,
+            cap: OnceLock::new(),
             breaker,
             fault: route.fault.clone(),
             switches: before.map(|b| b.switches.clone()).unwrap_or_default(),
@@ -230,12 +249,17 @@ impl Route {
         })
     }
 
+    /// Its cap inside the upstream's queue.
+    pub fn cap(&self) -> Cap {
+        self.cap.get().copied().unwrap_or(Cap::NONE)
+    }
+
     /// How a policy is configured; none where the route does not have it.
     pub fn configured(&self, policy: Policy) -> Option<Configured> {
         let mut breakers = [&self.breaker, &self.upstream.breaker].into_iter().flatten().peekable();
         let enforces = match policy {
             Policy::RateLimits => return None, //A1
-            Policy::Queue => return None,      //Q8
+            Policy::Queue => self.upstream.queue_enforces(self.cap())?,
             Policy::CircuitBreaker => {
                 breakers.peek()?;
                 breakers.any(|b| b.settings.mode != breaker::Mode::Observe)

@@ -63,6 +63,7 @@ impl Shared {
         self.level.set(state.config.logging.level);
         let hash = state.hash.clone();
         self.proxy.state.store(state.clone());
+        state.table.apply();
         let stays = |u: &Arc<Upstream>| state.table.upstreams.values().any(|new| Arc::ptr_eq(new, u));
         // A request in flight, or a stream of an hour, may hold the others.
         before.table.upstreams.values().filter(|u| !stays(u)).for_each(|u| u.retire());

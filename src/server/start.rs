@@ -132,6 +132,7 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
     let cgroup_memory = cgroup::memory();
     let config = Arc::new(config);
     let state = State::compile(config.clone(), &metrics, cgroup_memory, None)?;
+    state.table.apply();
     let threads = usize::from(config.runtime.threads.unwrap_or_else(|| cgroup::threads() as u16)).max(1);
     let traffic = Traffic::new(threads)?;
 

@@ -33,7 +33,7 @@ pub(super) fn show(state: &State) {
         }
     }
     breakers(&state.table).for_each(Breaker::show);
-    //Q9
+    state.table.upstreams.values().for_each(|u| u.show_queue());
 }
 
 /// Every breaker: of the upstreams, then of the routes.

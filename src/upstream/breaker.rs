@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::observe::metrics::BreakerMetrics;
-use crate::policy::breaker::{Settings, Shared, Transition};
+use crate::policy::breaker::{Mode, Settings, Shared, State, Transition};
+use crate::policy::queue;
 use crate::timer;
 
 /// A breaker of an upstream or of a route.
@@ -17,11 +18,13 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Compiles a section `circuit_breaker`. One whose section did not change is taken from `before`, with its state.
+    /// Compiles a section `circuit_breaker`. One whose section did not change is taken from `before`, with its state. When it
+    /// opens, nobody waits in `queue` any more.
     pub fn compile(
         settings: Option<&Settings>,
         before: Option<&Arc<Breaker>>,
         metrics: impl FnOnce() -> Arc<BreakerMetrics>,
+        queue: Option<&queue::Shared>,
     ) -> Option<Arc<Breaker>> {
         let settings = settings?;
         if let Some(before) = before.filter(|b| b.settings == *settings) {
@@ -29,7 +32,15 @@ impl Breaker {
         }
         let metrics = metrics();
         let told = metrics.clone();
-        let observer = move |transition: &Transition| changed(&told, transition);
+        let waiting = queue.filter(|_| settings.mode != Mode::Observe).cloned();
+        let observer = move |transition: &Transition| {
+            changed(&told, transition);
+            if transition.to == State::Open
+                && let Some(queue) = &waiting
+            {
+                queue.flush(queue::Refused::Breaker);
+            }
+        };
         let shared = Shared::new(settings, Arc::new(timer::uptime), Arc::new(observer));
         metrics.set_state(i64::from(shared.snapshot().state.as_number()));
         Some(Arc::new(Breaker { shared, settings: settings.clone(), metrics }))

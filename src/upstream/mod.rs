@@ -4,6 +4,7 @@ pub mod breaker;
 pub mod connect;
 pub mod endpoint;
 pub mod health;
+mod places;
 pub mod pool;
 pub mod resolver;
 pub mod standing;
@@ -17,8 +18,10 @@ use tokio::time::Instant;
 
 use crate::config;
 use crate::config::HostHeader;
-use crate::observe::metrics::{Metrics, UpstreamMetrics};
+use crate::observe::metrics::{Metrics, QueueMetrics, UpstreamMetrics};
 use crate::policy::balance::{Balancer, EndpointView, LoadBalance, slow_start};
+use crate::policy::priority::Priority;
+use crate::policy::queue;
 use crate::policy::retry::Budget;
 use crate::timer;
 
@@ -41,6 +44,10 @@ pub struct Upstream {
     pub breaker: Option<Arc<Breaker>>,
     /// How many retries it may still get.
     pub retry_budget: Budget,
+    /// Who waits for it, and whose turn it is.
+    pub queue: queue::Shared,
+    /// What its queue counts into.
+    pub queue_metrics: Arc<QueueMetrics>,
     configured: Vec<config::Endpoint>,
     protocol: config::UpstreamProtocol,
     load_balance: LoadBalance,
@@ -110,7 +117,11 @@ impl Upstream {
         };
         let scope = || metrics.breaker(&format!("upstream:{name}"));
         let breaker = settings.circuit_breaker.as_ref();
-        let breaker = Breaker::compile(breaker, before.and_then(|b| b.breaker.as_ref()), scope);
+        // What waits and runs goes on through a reload.
+        let queue = before.map(|b| b.queue.clone());
+        let queue = queue.unwrap_or_else(|| queue::Shared::new(None, Arc::new(timer::uptime)));
+        let breaker = Breaker::compile(breaker, before.and_then(|b| b.breaker.as_ref()), scope, Some(&queue));
+        let queue_metrics = metrics.queue(name, &Priority::ALL.map(Priority::as_str));
         let metrics = metrics.upstream(name);
         metrics.set_tls_unverified(settings.tls.as_ref().is_some_and(|t| t.insecure_skip_verify));
         let p = &settings.pool;
@@ -120,6 +131,8 @@ impl Upstream {
             host: settings.host_header(),
             metrics,
             breaker,
+            queue,
+            queue_metrics,
             retry_budget: Budget::new(&settings.retry_budget, timer::uptime()),
             configured: configured.map_err(|e| failed(e.into()))?,
             protocol: settings.protocol,

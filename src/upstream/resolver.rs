@@ -45,6 +45,7 @@ impl Upstream {
             None => self.metrics.resolved(ResultLabel::Ok),
         }
         self.take_over(found);
+        self.apply_queue();
     }
 
     /// Makes `found` the endpoints, keeping those that were there before.

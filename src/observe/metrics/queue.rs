@@ -69,11 +69,11 @@ impl QueueMetrics {
     }
 
     /// Shows the queue as it stands: the waiting by priority, the places and how many of them are taken.
-    pub fn show(&self, depth: impl IntoIterator<Item = usize>, limit: usize, running: usize) {
+    pub fn show(&self, depth: impl IntoIterator<Item = u32>, limit: u32, running: u32) {
         for (gauge, depth) in self.depth.iter().zip(depth) {
-            gauge.set(depth as i64);
+            gauge.set(i64::from(depth));
         }
-        self.limit.set(limit as i64);
-        self.running.set(running as i64);
+        self.limit.set(i64::from(limit));
+        self.running.set(i64::from(running));
     }
 }

@@ -12,10 +12,13 @@ use super::{Figures, Outcome, Refused, Snapshot, State, Transition, Why};
 /// Beside the rates it counts the failures since the last success, and the slow calls since the last good one. When
 /// either reaches `min_requests` it opens, whatever the window holds, and however long ago the first of them was. A rate
 /// alone would see a hang late: the successes of the window dilute it until most of them have left, and with few
-/// requests a window of time never holds enough of them to be judged. This is the plain rule over a shorter window, that
-/// of the last `min_requests` calls, which is by definition enough to judge by, and with the strictest rate, 100%. It is
-/// no likelier to err: an application of which a share `f` of the calls fails shows a run of n with probability fⁿ,
-/// 10⁻²⁶ for 5% and 20 calls, so it is only ever met where the rate is at its threshold or above.
+/// requests a window of time never holds enough of them to be judged. With the rows a hang is seen within `over` +
+/// `min_requests` / rate, if no cheap call still answers in between.
+///
+/// This is the plain rule over a shorter window, that of the last `min_requests` calls, which the operator says are
+/// enough to judge by, and with the strictest rate, 100%. Where calls fail independently of each other with a share of
+/// `f`, it errs with probability fⁿ at each call: 10⁻⁶ for 50% and 20 calls, 10⁻²⁶ for 5%. So only an application whose
+/// rate is near its threshold anyway meets it by chance.
 #[derive(Debug)]
 pub(super) struct Core {
     settings: Settings,
@@ -367,11 +370,12 @@ impl Core {
     }
 
     fn by_hand(&mut self, hand: Option<Hand>, to: State, now: Duration) -> Option<Transition> {
-        let from = self.state(now);
+        let told = |core: &Core| if core.is_forced_open(core.mode()) { State::Open } else { core.state };
+        let from = told(self);
         let figures = self.window.figures(now);
         self.hand = hand;
         let transition = self.go(to, Why::ByHand, figures, now);
-        let to = self.state(now);
+        let to = told(self);
         (from != to).then_some(Transition { from, to, ..transition })
     }
 

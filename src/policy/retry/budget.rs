@@ -183,6 +183,9 @@ mod tests {
         assert_eq!(budget.left(at(11_000)), 1);
         assert_eq!(budget.left(at(12_000)), 0);
         budget.deposit(at(12_000));
+        assert_eq!(budget.left(at(100_000)), 0);
+        budget.deposit(at(100_000));
+        assert_eq!(budget.left(at(109_999)), 1, "a long silence shortens nothing");
         assert_eq!(budget.left(at(1 << 40)), 0);
     }
 

@@ -66,7 +66,7 @@ impl Exchange<'_, '_> {
             self.stream_until = Some(Instant::now() + self.route.timeouts.stream_max);
             // It may last for hours: what it says of the application is said, and its place is for others.
             self.cx.end_attempt(AttemptOutcome::of(status.as_u16()));
-            self.cx.place = None;
+            self.cx.leave_place();
         }
         self.stage = Stage::Body;
         if self.cx.client_left {
@@ -87,7 +87,7 @@ impl Exchange<'_, '_> {
         (self.stage, self.client_until) = (Stage::End, None);
         self.answer_moved = Instant::now();
         self.cx.end_attempt(AttemptOutcome::of(self.cx.status));
-        self.cx.place = None;
+        self.cx.leave_place();
         self.free_origin().await;
     }
 
