@@ -14,6 +14,8 @@ mod defaults;
 mod fuzz;
 #[path = "config/policies.rs"]
 mod policies;
+#[path = "config/queues.rs"]
+mod queues;
 #[path = "config/refused.rs"]
 mod refused;
 #[path = "config/rules.rs"]

@@ -65,7 +65,7 @@ pub enum Setting {
 #[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// Where the word is taken from: header:N | query:N | cookie:N | path:PARAM | constant.
+    /// Where the word is taken from: header:N | query:N | cookie:N | path:PARAM.
     pub from: String,
     /// Where it says nothing, or no word of ours.
     #[serde(default)]

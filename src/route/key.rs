@@ -23,6 +23,22 @@ pub struct Source<'a> {
     pub params: &'a dyn Fn(&str) -> Option<&'a str>,
 }
 
+impl<'a> Source<'a> {
+    /// One part as text; none where the request does not have it, or where it is no text of the request.
+    pub fn text(&self, part: &KeySource) -> Option<&'a str> {
+        match part {
+            KeySource::Header(name) => self.headers.get(name)?.to_str().ok(),
+            KeySource::Query(name) => pair(self.query?, '&', name),
+            KeySource::Cookie(name) => {
+                let mut cookies = self.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+                cookies.find_map(|c| pair(c, ';', name))
+            }
+            KeySource::Path(name) => (self.params)(name),
+            KeySource::ClientIp | KeySource::Jwt(_) | KeySource::Constant => None,
+        }
+    }
+}
+
 impl Key {
     /// Parses a list of parts; none where the list is empty or a part is none of the kinds.
     pub fn parse_all(parts: &[String]) -> Option<Key> {
@@ -49,13 +65,9 @@ fn write(part: &KeySource, source: &Source<'_>, hasher: &mut impl Hasher) {
             None => {}
         },
         KeySource::Header(name) => source.headers.get_all(name).iter().for_each(|v| hasher.write(v.as_bytes())),
-        KeySource::Query(name) => hasher.write(pair(source.query.unwrap_or(""), '&', name).unwrap_or("").as_bytes()),
-        KeySource::Cookie(name) => {
-            let cookies = source.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-            let value = cookies.into_iter().find_map(|c| pair(c, ';', name));
-            hasher.write(value.unwrap_or("").as_bytes());
+        KeySource::Query(_) | KeySource::Cookie(_) | KeySource::Path(_) => {
+            hasher.write(source.text(part).unwrap_or("").as_bytes());
         }
-        KeySource::Path(name) => hasher.write((source.params)(name).unwrap_or("").as_bytes()),
         // Claims are known where a token was verified, not here.
         KeySource::Jwt(_) | KeySource::Constant => {}
     }
@@ -86,6 +98,29 @@ mod tests {
         assert_ne!(hash("header:x-merchant-id", &a, ""), hash("header:x-merchant-id", &b, ""));
         assert_eq!(hash("cookie:sid", &a, ""), hash("cookie:sid", &b, ""));
         assert_ne!(hash("query:m", &a, "x=2&m=1"), hash("query:m", &a, "m=2"));
+    }
+
+    #[test]
+    fn a_part_is_read_as_text_where_it_is_one() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-priority", "high".parse().unwrap());
+        headers.insert("cookie", "a=1; p=low".parse().unwrap());
+        let params = |name: &str| (name == "p").then_some("critical");
+        let source =
+            Source { client: Some([127, 0, 0, 1].into()), headers: &headers, query: Some("p=normal"), params: &params };
+        for (part, expected) in [
+            ("header:x-priority", Some("high")),
+            ("cookie:p", Some("low")),
+            ("query:p", Some("normal")),
+            ("path:p", Some("critical")),
+            ("path:q", None),
+            ("query:q", None),
+            ("header:q", None),
+            ("client_ip", None),
+            ("constant", None),
+        ] {
+            assert_eq!(source.text(&part.parse().unwrap()), expected, "{part}");
+        }
     }
 
     #[test]

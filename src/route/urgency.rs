@@ -24,10 +24,7 @@ impl Urgency {
     /// The priority of a request; `source` is asked only where the route goes by one, and `trusted` says whether the peer
     /// is believed.
     pub fn of(&self, source: &Source<'_>, trusted: bool) -> Priority {
-        let word = match &self.from {
-            Some(KeySource::Header(name)) => source.headers.get(name).and_then(|v| v.to_str().ok()),
-            _ => None,
-        };
+        let word = self.from.as_ref().and_then(|from| source.text(from));
         self.setting.resolve(word, trusted)
     }
 

@@ -2,7 +2,8 @@
 
 use super::{load, loaded};
 use outboard::config::{Config, Direction, HostHeader, Protocol};
-use outboard::policy::breaker;
+use outboard::policy::priority::{Priority, Setting};
+use outboard::policy::{breaker, queue};
 
 const MINIMAL: &str = "
 listeners: [{ name: inbound, address: 127.0.0.1:8080 }]
@@ -37,6 +38,9 @@ fn every_default_is_the_contracts() {
 
     let mut app = contract.upstreams["app"].clone();
     assert_eq!(Some(minimal.upstreams["app"].host_header()), app.host.take());
+    let queue = app.queue.take().unwrap();
+    let defaults = queue::Settings::with_limit(queue.max_concurrent);
+    assert_eq!(queue, queue::Settings { fair_by: vec!["header:x-merchant-id".into()], ..defaults });
     assert_eq!(app.circuit_breaker.take(), Some(breaker::Settings::default()));
     assert_eq!(minimal.upstreams["app"], app);
 
@@ -44,6 +48,7 @@ fn every_default_is_the_contracts() {
     assert_eq!((default.name.as_str(), default.upstream.as_deref()), ("default", Some("app")));
     assert_eq!(default.timeouts, contract.defaults.timeouts);
     assert!(default.headers.request.set.is_empty() && default.rewrite.is_none() && !default.stream);
+    assert!(default.max_concurrent.is_none() && default.priority == Setting::Is(Priority::Normal));
     assert!(default.circuit_breaker.is_none() && default.fault.is_none());
 
     let mut retry = contract.routes[0].retry.clone().unwrap();

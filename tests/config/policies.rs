@@ -3,7 +3,7 @@
 use super::{errors, load, loaded};
 
 /// A file with this inside its upstream, and these routes or other sections.
-fn file(upstream: &str, more: &str) -> String {
+pub(super) fn file(upstream: &str, more: &str) -> String {
     format!(
         "listeners: [{{ name: in, address: \"127.0.0.1:80\" }}]\nupstreams:\n  app:\n    \
          endpoints: [\"127.0.0.1:3000\"]\n    {upstream}\n{more}\n"
@@ -11,12 +11,12 @@ fn file(upstream: &str, more: &str) -> String {
 }
 
 /// A file with this inside its only route.
-fn route(inside: &str) -> String {
+pub(super) fn route(inside: &str) -> String {
     file("", &format!("routes:\n  - name: pay\n    {inside}"))
 }
 
 #[track_caller]
-fn one(text: &str, expected: &str) {
+pub(super) fn one(text: &str, expected: &str) {
     let found = errors(text);
     assert!(found.len() == 1 && found[0].contains(expected), "{text}\n{found:#?}\nexpected {expected}");
 }
@@ -26,13 +26,13 @@ fn warnings(text: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn warns(text: &str, expected: &str) {
+pub(super) fn warns(text: &str, expected: &str) {
     let found = warnings(text);
     assert!(found.len() == 1 && found[0].contains(expected), "{text}\n{found:#?}\nexpected {expected}");
 }
 
 #[track_caller]
-fn silent(text: &str) {
+pub(super) fn silent(text: &str) {
     assert_eq!(warnings(text), Vec::<String>::new(), "{text}");
 }
 

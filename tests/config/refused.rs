@@ -66,7 +66,7 @@ fn every_error_of_a_file_at_once() {
         "32:13: routes[0].stream: expected true or false, found yes; write true",
         "33:26: routes[0].timeouts.connect: expected a duration such as 250ms, 5s, 1m or 24h, found -1s",
         "34:5: routes[0].cache: unknown key; known here: name, match, upstream, rewrite, allow_encoded_slash, timeouts, \
-         stream, headers, max_request_body, max_concurrent, jwt, rate_limits, retry, circuit_breaker, fault",
+         stream, headers, max_request_body, priority, max_concurrent, jwt, rate_limits, retry, circuit_breaker, fault",
         "35:5: routes[1].name: required, but missing",
     ];
     let found = errors(EVERYTHING);

@@ -7,6 +7,7 @@ mod files;
 mod headers;
 mod listeners;
 mod process;
+mod queues;
 mod retries;
 mod routes;
 mod same;
@@ -46,6 +47,7 @@ pub(crate) fn check(config: &mut Config, tree: &Node, file: &str, lost: &[Path])
     listeners::check(&mut check);
     upstreams::check(&mut check);
     routes::check(&mut check);
+    queues::check(&mut check);
     breakers::check(&mut check);
     retries::check(&mut check);
     faults::check(&mut check);

@@ -5,6 +5,7 @@ use crate::config::endpoint::Endpoint;
 use crate::config::key::KeySource;
 use crate::config::path::Path;
 use crate::config::pattern::PathPattern;
+use crate::config::route::Route;
 use crate::config::upstream::{HostHeader, Upstream, UpstreamProtocol};
 use crate::policy::balance::LoadBalance;
 
@@ -115,7 +116,7 @@ fn hash_on(check: &mut Check<'_>, name: &str, upstream: &Upstream, path: &Path) 
     for (index, text) in upstream.hash_on.iter().enumerate() {
         let path = path.index(index);
         match text.parse() {
-            Ok(KeySource::Path(param)) => parameter(check, name, &path, &param),
+            Ok(KeySource::Path(param)) => parameter(check, name, &path, &param, "go to one endpoint"),
             // Endpoints are chosen for all routes alike, and not every route knows whose token a request carries.
             Ok(KeySource::Jwt(_)) | Err(_) => {
                 check.invalid(&path, "client_ip, header:NAME, query:NAME, cookie:NAME, path:PARAM or constant")
@@ -167,20 +168,16 @@ fn alone(check: &mut Check<'_>, path: &Path, endpoints: &[Endpoint]) {
     }
 }
 
-/// A parameter that a route of the upstream does not have is the same for all its requests: they share an endpoint.
-fn parameter(check: &mut Check<'_>, upstream: &str, path: &Path, param: &str) {
-    let only = check.config.upstreams.len() == 1;
-    let has = |p: &Option<String>| {
-        p.as_ref().and_then(|p| p.parse::<PathPattern>().ok()).is_some_and(|p| p.params().any(|name| name == param))
-    };
-    let without = check.config.routes.iter().find(|route| {
-        let goes = route.upstream.as_deref().map_or(only, |to| to == upstream);
-        goes && !has(&route.matches.path)
-    });
-    if let Some(route) = without {
-        check.warn(
-            path,
-            format!("the path of route {} has no {{{param}}}: all its requests go to one endpoint", route.name),
-        );
+/// Whether a route's path has this parameter.
+pub(super) fn has_param(route: &Route, param: &str) -> bool {
+    let pattern = route.matches.path.as_ref().and_then(|p| p.parse::<PathPattern>().ok());
+    pattern.is_some_and(|p| p.params().any(|name| name == param))
+}
+
+/// A parameter that a route of the upstream does not have is the same for all its requests; `so` says what they then do.
+pub(super) fn parameter(check: &mut Check<'_>, upstream: &str, path: &Path, param: &str, so: &str) {
+    let users = check.routes_to(upstream);
+    if let Some((route, _)) = users.iter().find(|(route, _)| !has_param(route, param)) {
+        check.warn(path, format!("the path of route {} has no {{{param}}}: all its requests {so}", route.name));
     }
 }
