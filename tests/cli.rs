@@ -125,6 +125,23 @@ fn explain_names_the_route_and_why_not_the_others() {
 }
 
 #[test]
+fn explain_says_which_policies_a_request_meets_in_their_order() {
+    let ran = outboard(&["explain", "--config", "config/sidecar.yaml", "POST", "/v1/payments"]);
+    let keys: Vec<&str> = ran.out.lines().skip_while(|l| !l.is_empty()).skip(1).take_while(|l| !l.is_empty()).collect();
+    let keys: Vec<&str> = keys.iter().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(keys, ["circuit_breaker", "queue", "load_balance", "retry"], "{}", ran.out);
+    assert!(
+        ran.out.contains("\n  queue            64 at once, 500 wait for at most 1s; priority critical"),
+        "{}",
+        ran.out
+    );
+    let of = outboard(&["explain", "--config", "config/standalone.yaml", "GET", "https://api.example.com/x"]);
+    assert!(of.out.contains("\n  fault            held back 50% for 500ms; answered 50% with 503"), "{}", of.out);
+    let none = outboard(&["explain", "--config", "config/standalone.yaml", "GET", "https://example.org/"]);
+    assert!(!none.out.contains("load_balance"), "{}", none.out);
+}
+
+#[test]
 fn explain_says_405_and_what_it_does_not_understand() {
     let dir = tempfile::tempdir().unwrap();
     let path = file(&dir, &format!("{GOOD}routes: [{{ name: pay, match: {{ path: /pay, methods: [POST] }} }}]\n"));

@@ -30,7 +30,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Around the traffic.
     ("admin", &["config", "units"]),
     ("server", &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "timer", "upstream"]),
-    ("cli", &["admin", "config", "demo", "route", "server", "units"]),
+    // Of the policies their settings, to say in words what they do.
+    ("cli", &["admin", "config", "demo", "policy", "route", "server", "units"]),
     ("demo", &["config"]),
 ];
 

@@ -1,11 +1,12 @@
-//! `outboard explain --config F METHOD URL [-H 'N: V']`: which route a request takes, which others lost, and why.
+//! `outboard explain --config F METHOD URL [-H 'N: V']`: which route a request takes, which others lost and why, and
+//! which policies it then meets.
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-use super::Failure;
+use super::{Failure, policies};
 use crate::config::{Config, load_file};
 use crate::route::matcher::{Matcher, Request, host_without_port};
 use crate::route::path::check_path;
@@ -77,6 +78,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resu
         writeln!(out, "  not {}: {}", verdict.name, verdict.why)?;
     }
     if let Some(winner) = winner {
+        let name = upstream(&config, winner.index);
+        if let Some(behind) = config.upstreams.get(&name) {
+            writeln!(out)?;
+            for (key, does) in policies::rows(&config.routes[winner.index], &name, behind) {
+                writeln!(out, "  {key:<16} {does}")?;
+            }
+        }
         let masked = config.masked();
         let yaml = serde_yaml::to_string(&masked.routes[winner.index]).map_err(std::io::Error::other)?;
         writeln!(out, "\n{}", yaml.trim_end())?;

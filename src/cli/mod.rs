@@ -6,6 +6,7 @@ mod demo;
 mod drain;
 mod explain;
 mod health;
+mod policies;
 mod remote;
 mod run;
 mod schema;

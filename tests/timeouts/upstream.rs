@@ -38,7 +38,7 @@ fn knock(address: &SockAddr) -> Socket {
 #[test]
 fn connect() {
     let full = full();
-    let proxy = Proxy::start(&yaml(&full.address, "defaults: { timeouts: { connect: 250ms } }"));
+    let proxy = Proxy::start(&yaml(&full.address, "defaults: { retry: off, timeouts: { connect: 250ms } }"));
     for speaks in BOTH {
         exact(&format!("connect {speaks:?}"), ms(250), || {
             let (status, reason, took) = get(&proxy, speaks, "/connect");

@@ -16,11 +16,12 @@ fn story(conn: &mut Conn) {
     }
 }
 
-/// A proxy before one endpoint with this section `tls`, and more keys of the upstream.
+/// A proxy before one endpoint with this section `tls`, and more keys of the upstream. What fails is not tried again: each
+/// attempt is told apart.
 fn before(endpoint: &str, tls: &str, more: &str) -> Proxy {
     Proxy::start(&format!(
         "listeners: [{{ name: inbound, address: \"127.0.0.1:0\" }}]\n\
-         upstreams: {{ app: {{ endpoints: [\"{endpoint}\"], tls: {tls}{more} }} }}\n"
+         upstreams: {{ app: {{ endpoints: [\"{endpoint}\"], tls: {tls}{more} }} }}\ndefaults: {{ retry: off }}\n"
     ))
 }
 
