@@ -148,6 +148,11 @@ impl Attempts<'_> {
                 Err(NoEndpoint::Busy) => return Err(Reason::UpstreamConnect.into_refusal(UNREACHABLE)),
                 Err(NoEndpoint::Unresolved) => return Err(Reason::UpstreamConnect.into_refusal("no endpoint is known")),
             };
+            // The last one that is tried is counted with the attempt.
+            if let Some(passed) = before.tried.last().filter(|_| unreachable > 0) {
+                upstream.metrics.attempt(AttemptOutcome::Connect);
+                upstream.outcome(passed, outlier::Outcome::Failed);
+            }
             cx.attempts += 1;
             let endpoint = attempt.endpoint.clone();
             cx.endpoint = Some(endpoint.clone());
@@ -169,13 +174,11 @@ impl Attempts<'_> {
                 Supervised::Done(Err(e)) => e,
             };
             tracing::debug!(event = "connect_failed", upstream = %upstream.name, endpoint = %endpoint.label, cause = %cause);
-            before.tried.push(endpoint.clone());
+            before.tried.push(endpoint);
             unreachable += 1;
             if unreachable >= ENDPOINTS || Instant::now() >= cx.deadline {
                 return Err(Reason::UpstreamConnect.into_refusal(UNREACHABLE));
             }
-            upstream.metrics.attempt(AttemptOutcome::Connect);
-            upstream.outcome(&endpoint, outlier::Outcome::Failed);
         }
     }
 
