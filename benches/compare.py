@@ -63,7 +63,7 @@ def application(work, port):
 
 def peers(work, app):
     """name → (command, port)"""
-    port = {name: free_port() for name in ("outboard", "floor", "nginx", "haproxy", "admin")}
+    port = {name: free_port() for name in ("outboard", "policies", "floor", "nginx", "haproxy", "admin")}
     nginx = write(os.path.join(work, "nginx.conf"), f"""
         worker_processes 1; daemon off; pid {work}/nginx.pid; error_log {work}/nginx.err warn;
         events {{ worker_connections 4096; }}
@@ -87,15 +87,34 @@ frontend f
 backend b
   server app 127.0.0.1:{app}
 """)
-    ours = write(os.path.join(work, "outboard.yaml"), f"""
+    common = f"""
 runtime: {{ threads: 1 }}
 admin: {{ address: "127.0.0.1:{port["admin"]}" }}
 logging: {{ level: warn, access: {{ enabled: false }} }}
+"""
+    ours = write(os.path.join(work, "outboard.yaml"), common + f"""
 listeners: [ {{ name: inbound, address: "127.0.0.1:{port["outboard"]}", direction: inbound }} ]
 upstreams: {{ app: {{ endpoints: ["127.0.0.1:{app}"] }} }}
+defaults: {{ retry: off }}
 """)
+    # The same with every policy of admission and resilience on, and nothing to refuse.
+    policies = write(os.path.join(work, "policies.yaml"), common + f"""
+listeners: [ {{ name: inbound, address: "127.0.0.1:{port["policies"]}", direction: inbound }} ]
+upstreams:
+  app:
+    endpoints: ["127.0.0.1:{app}"]
+    queue: {{ max_concurrent: 1000, fair_by: [client_ip] }}
+    circuit_breaker: {{}}
+    outlier_detection: {{}}
+defaults:
+  rate_limits: [ {{ name: per-client, key: [client_ip], limit: 100000000/1s }} ]
+  circuit_breaker: {{}}
+  max_concurrent: 900
+""")
+    binary = f"{ROOT}/target/release/outboard"
     return {
-        "outboard": ([f"{ROOT}/target/release/outboard", "run", "--config", ours], port["outboard"]),
+        "outboard": ([binary, "run", "--config", ours], port["outboard"]),
+        "policies": ([binary, "run", "--config", policies], port["policies"]),
         "floor": ([f"{ROOT}/target/floor/release/floor", str(port["floor"]), str(app)], port["floor"]),
         "nginx": (["nginx", "-c", nginx, "-p", work], port["nginx"]),
         "haproxy": (["haproxy", "-db", "-f", haproxy], port["haproxy"]),
@@ -183,7 +202,7 @@ def main():
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--connections", type=int, default=64)
     arguments.add_argument("--cases", default=",".join(CASES))
-    arguments.add_argument("--only", default="outboard,floor,nginx,haproxy")
+    arguments.add_argument("--only", default="outboard,policies,floor,nginx,haproxy")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="outboard-bench-") as work:
         app = free_port()
@@ -215,6 +234,11 @@ def show(rows, options):
             print(f"{case:8} {name:9} {total(rs):7.2f} {median(rs, 'user'):6.2f} {median(rs, 'system'):6.2f} "
                   f"{total(rs) / floor:7.2f} {median(rs, 'p99'):7.2f} {median(rs, 'pss'):7.1f}  "
                   f"{sum(r['bad'] for r in rs)} {rs[0]['errors']}")
+        if "policies" in results and "outboard" in results:
+            cost = lambda r: r["user"] + r["system"]
+            ratios = sorted(cost(on) / cost(off) for on, off in zip(results["policies"], results["outboard"]))
+            print(f"{case:8} policies to none, paired: median {statistics.median(ratios):.3f}, "
+                  f"quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[-1 - len(ratios) // 4]:.3f}")
 
 
 main()

@@ -84,6 +84,7 @@ fn every_field_of_the_access_line_is_documented() {
         upstream: Some("u"),
         endpoint: Some("e"),
         reason: Some(Reason::NoRoute),
+        queued: std::time::Duration::from_millis(1),
         upstream_first_byte: Some(std::time::Duration::ZERO),
         reused: Some(true),
         request_headers: &[("x-a", b"b")],

@@ -44,6 +44,7 @@ pub(super) fn end(proxy: &Proxy, cx: &Context) {
         status: cx.status,
         reason: cx.reason,
         duration,
+        queued: cx.queued,
         upstream_first_byte: cx.first_byte,
         attempts: cx.attempts,
         reused: cx.reused,

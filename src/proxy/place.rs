@@ -113,7 +113,9 @@ pub(super) async fn enter(
         Some(Would::Wait) | None => {}
     }
     cx.queued = permit.wait();
-    route.upstream.queue_metrics.waited(priority.index(), permit.wait().as_secs_f64());
+    if let Some(metrics) = &route.upstream.queue_metrics {
+        metrics.waited(priority.index(), permit.wait().as_secs_f64());
+    }
     cx.place = Some(Place { permit, lent: false, outcome: Outcome::Neutral });
     Ok(())
 }

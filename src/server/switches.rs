@@ -59,7 +59,7 @@ fn shown(breaker: &Breaker, snapshot: &Snapshot) -> Value {
         "failed": snapshot.figures.failed,
         "slow": snapshot.figures.slow,
         "probes": snapshot.probes,
-        "opens_in_seconds": snapshot.open_left.map(seconds),
+        "tries_in_seconds": snapshot.open_left.map(seconds),
     })
 }
 

@@ -46,8 +46,8 @@ pub struct Upstream {
     pub retry_budget: Budget,
     /// Who waits for it, and whose turn it is.
     pub queue: queue::Shared,
-    /// What its queue counts into.
-    pub queue_metrics: Arc<QueueMetrics>,
+    /// What its queue counts into, where it has one.
+    pub queue_metrics: Option<Arc<QueueMetrics>>,
     configured: Vec<config::Endpoint>,
     protocol: config::UpstreamProtocol,
     load_balance: LoadBalance,
@@ -121,7 +121,7 @@ impl Upstream {
         let queue = before.map(|b| b.queue.clone());
         let queue = queue.unwrap_or_else(|| queue::Shared::new(None, Arc::new(timer::uptime)));
         let breaker = Breaker::compile(breaker, before.and_then(|b| b.breaker.as_ref()), scope, Some(&queue));
-        let queue_metrics = metrics.queue(name, &Priority::ALL.map(Priority::as_str));
+        let queue_metrics = settings.queue.as_ref().map(|_| metrics.queue(name, &Priority::ALL.map(Priority::as_str)));
         let metrics = metrics.upstream(name);
         metrics.set_tls_unverified(settings.tls.as_ref().is_some_and(|t| t.insecure_skip_verify));
         let p = &settings.pool;

@@ -49,9 +49,9 @@ impl Upstream {
 
     /// Shows the queue in the metrics.
     pub fn show_queue(&self) {
-        if self.settings.queue.is_some() {
+        if let Some(metrics) = &self.queue_metrics {
             let depth = Priority::ALL.map(|p| self.queue.depth(p));
-            self.queue_metrics.show(depth, self.queue.limit().unwrap_or(0), self.queue.running());
+            metrics.show(depth, self.queue.limit().unwrap_or(0), self.queue.running());
         }
     }
 

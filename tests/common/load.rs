@@ -56,6 +56,29 @@ impl App {
         self.addr
     }
 
+    /// What it answers in a second when all its places are asked directly, again and again.
+    pub fn capacity(&self, time: Duration) -> f64 {
+        let (addr, places) = (self.addr, self.shared.places.available_permits());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answered = runtime.block_on(async {
+            let (kept, started) = (Kept::default(), Instant::now());
+            let mut callers = tokio::task::JoinSet::new();
+            for _ in 0..places {
+                let kept = kept.clone();
+                callers.spawn(async move {
+                    let mut answered = 0;
+                    while started.elapsed() < time {
+                        let bytes = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
+                        answered += usize::from(ask(addr, 0, bytes, &kept, started).await.status == 200);
+                    }
+                    answered
+                });
+            }
+            callers.join_all().await.into_iter().sum::<usize>()
+        });
+        answered as f64 / time.as_secs_f64()
+    }
+
     /// From now on nothing is answered, until it is told otherwise.
     pub fn hang(&self, hangs: bool) {
         self.shared.hangs.send_replace(hangs);

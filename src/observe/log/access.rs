@@ -72,6 +72,8 @@ pub struct AccessRecord<'a> {
     pub reason: Option<Reason>,
     /// From the request's first byte to the answer's last.
     pub duration: Duration,
+    /// How long it waited for a place at the application.
+    pub queued: Duration,
     /// From the last attempt's start to the first byte of its answer.
     pub upstream_first_byte: Option<Duration>,
     /// Attempts at an endpoint.
@@ -125,6 +127,9 @@ impl AccessRecord<'_> {
         line.u64("status", u64::from(self.status));
         line.opt_str("reason", self.reason.map(Reason::as_str));
         line.millis("duration_ms", self.duration);
+        if !self.queued.is_zero() {
+            line.millis("queue_ms", self.queued);
+        }
         if let Some(span) = self.upstream_first_byte {
             line.millis("upstream_ms", span);
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::list::{Links, List, NONE};
+use super::turns::{Turn, Turns};
 use super::{Ask, Cap, Refused};
 
 /// A waiter, for whoever waits. The generation keeps it from being taken for a later one in the same slot.
@@ -48,7 +49,7 @@ struct Tenant {
     waiting: u32,
     /// Its waiters, one lane for each cap among them, so that a full cap holds up nobody else.
     lanes: Vec<Lane>,
-    in_ring: Links,
+    turn: Turn,
 }
 
 #[derive(Debug)]
@@ -60,8 +61,7 @@ struct Lane {
 #[derive(Debug)]
 struct Class {
     by_age: List,
-    /// The tenants, whose turn it is first.
-    ring: List,
+    turns: Turns,
     /// How many wait for each cap.
     by_cap: Vec<u32>,
 }
@@ -87,7 +87,7 @@ impl Line {
             tenants: Vec::new(),
             free_tenants: Vec::new(),
             known: HashMap::new(),
-            classes: std::array::from_fn(|_| Class { by_age: List::EMPTY, ring: List::EMPTY, by_cap: Vec::new() }),
+            classes: std::array::from_fn(|_| Class { by_age: List::EMPTY, turns: Turns::new(), by_cap: Vec::new() }),
             waiting: 0,
             arrivals: 0,
         }
@@ -167,7 +167,7 @@ impl Line {
         self.handle(slot)
     }
 
-    /// The tenant of this name; a new one goes to the end of the ring.
+    /// The tenant of this name.
     fn tenant(&mut self, class: usize, name: u64) -> u32 {
         let key = (class, name);
         if let Some(tenant) = self.known.get(&key) {
@@ -179,12 +179,12 @@ impl Line {
                 tenant
             }
             None => {
-                self.tenants.push(Tenant { key, waiting: 0, lanes: Vec::new(), in_ring: Links::UNLINKED });
+                self.tenants.push(Tenant { key, waiting: 0, lanes: Vec::new(), turn: Turn::NONE });
                 (self.tenants.len() - 1) as u32
             }
         };
         self.known.insert(key, tenant);
-        self.classes[class].ring.push_back(&mut self.tenants, tenant, |t| &mut t.in_ring);
+        self.classes[class].turns.enter(&mut self.tenants, tenant, name, |t| &mut t.turn);
         tenant
     }
 
@@ -206,8 +206,9 @@ impl Line {
             }
         }
         if of.waiting == 0 {
+            let (_, name) = of.key;
             self.known.remove(&of.key);
-            class.ring.remove(&mut self.tenants, tenant, |t| &mut t.in_ring);
+            class.turns.leave(&mut self.tenants, tenant, name, |t| &mut t.turn);
             self.free_tenants.push(tenant);
         }
     }
@@ -228,46 +229,41 @@ impl Line {
 
     /// Who is next in a priority among those whose cap has room. With [`Line::turn_over`] it was its tenant's turn.
     ///
-    /// Tenants without such a waiter are passed over and stay in front, so this takes as long as there are of them.
+    /// Tenants without such a waiter are passed over and keep their turn, so this takes as long as there are of them.
     pub(super) fn next(&self, class: usize, newest_first: bool, has_room: impl Fn(Cap) -> bool) -> Option<u32> {
-        let mut tenant = self.classes[class].ring.first;
-        while tenant != NONE {
-            let of = &self.tenants[tenant as usize];
+        self.tenants_of(class).find_map(|of| {
             let lanes = of.lanes.iter().filter(|lane| has_room(lane.cap)).map(|lane| lane.list);
             let number = |slot: &u32| self.waiters[*slot as usize].number;
-            let next = match newest_first {
+            match newest_first {
                 true => lanes.map(|list| list.last).max_by_key(number),
                 false => lanes.map(|list| list.first).min_by_key(number),
-            };
-            if next.is_some() {
-                return next;
             }
-            tenant = of.in_ring.next;
-        }
-        None
+        })
     }
 
-    /// The tenant of a waiter goes to the end of the ring.
+    /// The tenants of a priority, in the order of their turns.
+    fn tenants_of(&self, class: usize) -> impl Iterator<Item = &Tenant> {
+        let lists = self.classes[class].turns.first().into_iter();
+        let tenant = |id: u32| (id != NONE).then(|| &self.tenants[id as usize]);
+        lists.flat_map(move |first| std::iter::successors(tenant(first), move |t| tenant(t.turn.links.next)))
+    }
+
+    /// The tenant of a waiter had its turn.
     pub(super) fn turn_over(&mut self, slot: u32) {
         let Waiter { tenant, class, .. } = self.waiters[slot as usize];
-        let ring = &mut self.classes[class].ring;
-        ring.remove(&mut self.tenants, tenant, |t| &mut t.in_ring);
-        ring.push_back(&mut self.tenants, tenant, |t| &mut t.in_ring);
+        self.classes[class].turns.over(&mut self.tenants, tenant, |t| &mut t.turn);
     }
 
     /// The newest waiter of the tenant that has most of them, counting those alone whose cap `counts`, and how many.
     pub(super) fn newest_of_most(&self, class: usize, counts: impl Fn(Cap) -> bool) -> Option<(u32, u32)> {
         let mut most: Option<(u32, u32)> = None;
-        let mut tenant = self.classes[class].ring.first;
-        while tenant != NONE {
-            let of = &self.tenants[tenant as usize];
+        for of in self.tenants_of(class) {
             let lanes = || of.lanes.iter().filter(|lane| counts(lane.cap)).map(|lane| lane.list);
             let waiting = lanes().map(|list| list.len).sum();
             if waiting > most.map_or(0, |(_, most)| most) {
                 let newest = lanes().map(|list| list.last).max_by_key(|slot| self.waiters[*slot as usize].number);
                 most = newest.map(|newest| (newest, waiting));
             }
-            tenant = of.in_ring.next;
         }
         most
     }

@@ -22,6 +22,7 @@ mod list;
 mod permit;
 mod settings;
 mod shared;
+mod turns;
 
 pub use crate::policy::adaptive::Outcome;
 pub use permit::{Permit, Waiting};
