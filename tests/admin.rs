@@ -22,7 +22,7 @@ fn get(proxy: &Proxy, path: &str, headers: &str) -> Response {
     ask(proxy.admin(), &format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}", proxy.admin()))
 }
 
-const GUARDED: [&str; 4] = ["/config", "/routes", "/requests", "/upstreams"];
+const GUARDED: [&str; 6] = ["/config", "/routes", "/requests", "/upstreams", "/breakers", "/policies"];
 const OPEN: [&str; 4] = ["/livez", "/readyz", "/metrics", "/dashboard"];
 
 #[test]
@@ -40,14 +40,14 @@ fn everything_but_probes_and_the_empty_dashboard_needs_the_token() {
             assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{path} {wrong}");
         }
     }
-    for path in ["/drain", "/reload", "/log-level"] {
+    for path in ["/drain", "/reload", "/log-level", "/breakers/upstream:app/open", "/policies/default/retry/off"] {
         let head = format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n", proxy.admin());
         assert_eq!(ask(proxy.admin(), &head).status, 401, "{path}");
         assert_eq!(get(&proxy, path, &right).status, 405, "{path}");
     }
     assert_eq!(get(&proxy, "/nothing", &right).status, 404);
     // What was refused is a line too.
-    eventually("three lines", || proxy.events("admin").iter().filter(|l| l["result"] == "refused").count() == 3);
+    eventually("five lines", || proxy.events("admin").iter().filter(|l| l["result"] == "refused").count() == 5);
     assert_eq!(proxy.admin_get("/readyz").status, 200, "nothing of it was done");
 }
 

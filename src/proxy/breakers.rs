@@ -17,6 +17,8 @@ fn asked(route: &Route) -> impl Iterator<Item = (&Arc<Breaker>, Mode)> {
     let switch = if any { route.switches.get(Policy::CircuitBreaker, timer::uptime()) } else { Switch::Configured };
     breakers.into_iter().flatten().filter_map(move |breaker| match switch {
         Switch::Configured => Some((breaker, breaker.settings.mode)),
+        // One that is forced open acts already.
+        Switch::On if breaker.settings.mode == Mode::ForceOpen => Some((breaker, Mode::ForceOpen)),
         Switch::On => Some((breaker, Mode::Enforce)),
         Switch::Observe => Some((breaker, Mode::Observe)),
         Switch::Off => None,
