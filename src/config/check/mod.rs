@@ -3,6 +3,7 @@
 
 mod files;
 mod headers;
+mod limits;
 mod listeners;
 mod process;
 mod routes;
