@@ -22,6 +22,13 @@ pub fn uptime() -> Duration {
     since_epoch(Instant::now())
 }
 
+/// The time since 1970, by which tokens say when they expire. Nothing else is decided by it: it may jump.
+/// A clock that stands before 1970 knows no time: then every date has passed.
+#[allow(clippy::disallowed_methods, reason = "what others write down as a date can be compared with a date alone")]
+pub fn unix_now() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::MAX)
+}
+
 /// A moment as the policies have it.
 pub fn since_epoch(moment: Instant) -> Duration {
     moment.saturating_duration_since(*EPOCH)

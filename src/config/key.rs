@@ -67,6 +67,14 @@ impl fmt::Display for KeySource {
     }
 }
 
+/// The parts of a key that is written down, joined by a comma; alone, a part may hold one. None where they are not so many,
+/// or one is empty: an empty part counts as missing.
+pub fn key_parts(text: &str, parts: usize) -> Option<Vec<&str>> {
+    let found: Vec<&str> = if parts == 1 { vec![text] } else { text.split(',').collect() };
+    let found: Vec<&str> = found.into_iter().map(str::trim).collect();
+    (found.len() == parts && found.iter().all(|part| !part.is_empty())).then_some(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

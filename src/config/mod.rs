@@ -25,12 +25,12 @@ pub mod upstream;
 pub use check::check_files;
 pub use endpoint::Endpoint;
 pub use error::{Error, Errors};
-pub use key::KeySource;
+pub use key::{KeySource, key_parts};
 pub use listener::{Direction, Listener, ListenerTls, Protocol, ProxyProtocol};
 pub use load::{Loaded, load, load_file, load_with_warnings};
 pub use pattern::{PathPattern, Segment};
 pub use process::{Access, Admin, Drain, Level, Limits, LogFormat, Logging, Runtime};
-pub use route::{Defaults, HeaderChanges, Headers, Match, Rewrite, Route};
+pub use route::{Defaults, HeaderChanges, Headers, Jwt, Match, Rewrite, Route};
 pub use schema::schema;
 pub use upstream::{HostHeader, Pool, Upstream, UpstreamProtocol, UpstreamTls};
 

@@ -1,5 +1,6 @@
 //! What is known of one request, from its head to its access line.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::observe::trace::{TraceContext, new_request_id, valid_request_id};
 use crate::refusal::Reason;
 use crate::route::key::Source;
 use crate::route::table::Route;
+use crate::timer;
 use crate::upstream::endpoint::Endpoint;
 
 /// One request.
@@ -130,7 +132,14 @@ impl Context {
             let mut params = self.state.table.matcher.params(route.index, self.uri.path());
             params.find(|(n, _)| *n == name).map(|(_, value)| value)
         };
-        take(&Source { client: self.client_ip, headers, query: self.uri.query(), params: &params })
+        // A token is verified at most once, and only where a key asks for one of its claims.
+        let token = OnceCell::new();
+        let claims = |name: &str| {
+            let verifier = route.jwt.as_ref()?;
+            let claims = token.get_or_init(|| verifier.claims(headers, timer::unix_now())).as_ref()?;
+            verifier.value(claims, name)
+        };
+        take(&Source { client: self.client_ip, headers, query: self.uri.query(), params: &params, claims: &claims })
     }
 }
 

@@ -18,6 +18,7 @@ mod exchange;
 mod fault;
 mod forwarded;
 mod hop;
+mod limits;
 mod origin;
 mod place;
 mod refuse;
@@ -224,6 +225,7 @@ impl Proxy {
         let request = &Received { whole: route.whole, ..*request };
         // 2 admit
         self.inject(cx, &route, down, timer).await?;
+        limits::admit(cx, &route, &down.request().headers)?;
         if let Framing::Length(length) = request.framing
             && length > route.max_body
         {

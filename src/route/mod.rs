@@ -1,6 +1,8 @@
 //! Which request goes where, and under which policies: the one place that compiles settings.
 
+pub mod jwt;
 pub mod key;
+pub mod limits;
 pub mod matcher;
 pub mod path;
 pub mod table;

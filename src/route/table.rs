@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::jwt::{self, JwtError, Verifier};
 use super::key::Key;
+use super::limits::{self, RateLimit};
 use super::matcher::{Matcher, Rule};
 use super::urgency::Urgency;
 use crate::config::{self, Config};
 use crate::observe::metrics::{Metrics, RouteMetrics};
+use crate::policy::mode::Mode;
 use crate::policy::queue::Cap;
 use crate::policy::retry::{self, NonIdempotent};
 use crate::policy::switch::{Policy, Switches};
 use crate::policy::timeout::OnClientClose;
-use crate::policy::{breaker, fault};
+use crate::policy::{breaker, fault, rate_limit};
 use crate::upstream::breaker::Breaker;
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -27,6 +30,12 @@ pub struct Table {
     pub routes: Vec<Arc<Route>>,
     /// The upstreams by name.
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// What all rate limits of the process have counted. A reload keeps it.
+    pub counts: Arc<rate_limit::Table>,
+    /// Who knows whose a token is.
+    pub verifiers: Vec<Arc<Verifier>>,
+    /// Keeps the hashes of tokens and of keys secret.
+    seeds: limits::Seeds,
 }
 
 /// One route, compiled.
@@ -59,6 +68,10 @@ pub struct Route {
     pub fair_by: Option<Key>,
     max_concurrent: Option<u32>,
     cap: OnceLock<Cap>,
+    /// How many requests a key may make.
+    pub limits: Vec<RateLimit>,
+    /// Knows whose a request's token is; only where a key asks for it.
+    pub jwt: Option<Arc<Verifier>>,
     /// Its own breaker, beside the upstream's.
     pub breaker: Option<Arc<Breaker>>,
     /// Which attempts are tried again.
@@ -125,6 +138,20 @@ pub enum CompileError {
     /// The matcher refuses the routes.
     #[error("routes: {0}")]
     Routes(String),
+    /// A limit that is none.
+    #[error("routes.{route}.rate_limits.{name}: expected a key, and overrides with as many parts")]
+    Limit {
+        /// In which route.
+        route: String,
+        /// Which.
+        name: String,
+    },
+    /// The keys of tokens.
+    #[error("jwks_file: {0}")]
+    Jwt(#[from] JwtError),
+    /// The system gives no random numbers.
+    #[error("cannot draw a random number: {0}")]
+    Random(#[from] getrandom::Error),
     /// A header that is none.
     #[error("routes.{route}.headers: {name}: expected a header name and value")]
     Header {
@@ -153,17 +180,26 @@ impl Table {
             };
             upstreams.insert(name.clone(), upstream);
         }
+        let seeds = match before {
+            Some(before) => before.seeds,
+            None => limits::Seeds::draw()?,
+        };
+        let counts = before.map(|t| t.counts.clone());
+        let counts = counts.unwrap_or_else(|| Arc::new(rate_limit::Table::new(seeds.keys)));
+        let verifiers = jwt::compile(&config.routes, seeds.tokens, before.map_or(&[], |t| &t.verifiers))?;
         let mut routes = Vec::with_capacity(config.routes.len());
         for (index, route) in config.routes.iter().enumerate() {
             let known = before.and_then(|t| t.routes.iter().find(|r| r.name == route.name));
-            let route = Route::compile(index, route, config, &upstreams, metrics, known.map(AsRef::as_ref))?;
-            routes.push(Arc::new(route));
+            let mut compiled = Route::compile(index, route, config, &upstreams, metrics, known.map(AsRef::as_ref))?;
+            compiled.limits = limits::compile(route, &counts, &compiled.metrics)?;
+            compiled.jwt = jwt::of(route, &verifiers);
+            routes.push(Arc::new(compiled));
         }
         let rules: Vec<Rule> = config.routes.iter().map(|r| rule(r, config)).collect();
         let matcher = Matcher::new(&rules).map_err(|errors| {
             CompileError::Routes(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
-        Ok(Table { matcher, routes, upstreams })
+        Ok(Table { matcher, routes, upstreams, counts, verifiers, seeds })
     }
 
     /// Takes over what lives longer than a table: the queues and the caps in them. To be called once requests go by this
@@ -224,6 +260,8 @@ impl Route {
             fair_by: upstream.settings.queue.as_ref().and_then(|queue| Key::parse_all(&queue.fair_by)),
             max_concurrent: route.max_concurrent,
             cap: OnceLock::new(),
+            limits: Vec::new(),
+            jwt: None,
             breaker,
             fault: route.fault.clone(),
             switches: before.map(|b| b.switches.clone()).unwrap_or_default(),
@@ -258,7 +296,10 @@ impl Route {
     pub fn configured(&self, policy: Policy) -> Option<Configured> {
         let mut breakers = [&self.breaker, &self.upstream.breaker].into_iter().flatten().peekable();
         let enforces = match policy {
-            Policy::RateLimits => return None, //A1
+            Policy::RateLimits => {
+                self.limits.first()?;
+                self.limits.iter().any(|limit| limit.mode == Mode::Enforce)
+            }
             Policy::Queue => self.upstream.queue_enforces(self.cap())?,
             Policy::CircuitBreaker => {
                 breakers.peek()?;

@@ -25,6 +25,7 @@ use crate::observe::log::{self, LevelHandle};
 use crate::observe::metrics::Metrics;
 use crate::policy::redact::Redactor;
 use crate::proxy::Proxy;
+use crate::timer;
 use crate::upstream::Upstream;
 
 /// What the process is told from outside its traffic.
@@ -108,8 +109,10 @@ fn keep_resolved(upstream: &Arc<Upstream>) {
 
 /// How long the first look-up may hold the start: a name that does not resolve must not.
 const FIRST_LOOK_UP: Duration = Duration::from_secs(2);
-/// How often idle connections, certificates and the configuration file are looked at.
+/// How often idle connections, certificates, the keys of tokens and the configuration file are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// Every so many looks what rate limits no longer need is forgotten.
+const SWEEP: u32 = 5;
 
 /// Ends a process that runs in another thread.
 pub struct Ender(mpsc::UnboundedSender<Told>);
@@ -295,11 +298,15 @@ async fn leave(shared: Arc<Shared>, told: Told) {
 async fn look_around(shared: Arc<Shared>, tls: Vec<Arc<TlsSource>>) {
     let mut every = tokio::time::interval(LOOK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for look in 0u32.. {
         every.tick().await;
         let state = shared.proxy.state.load_full();
         state.table.upstreams.values().for_each(|u| u.sweep());
         tls.iter().for_each(|t| t.refresh());
+        state.table.verifiers.iter().for_each(|v| v.refresh());
+        if look.is_multiple_of(SWEEP) {
+            state.table.counts.sweep(timer::uptime());
+        }
         let Some(file) = shared.source.file() else { continue };
         // The content, not a time stamp: a ConfigMap is swapped by a link, and an editor may keep the time.
         let now = std::fs::read(file).ok();

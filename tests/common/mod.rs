@@ -11,6 +11,7 @@ pub mod client;
 pub mod http2;
 pub mod http2_origin;
 pub mod http2_raw;
+pub mod jwt;
 pub mod load;
 pub mod origin;
 pub mod proxy;

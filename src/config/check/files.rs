@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::config::error::{Error, Errors};
 use crate::config::path::{Mark, Path};
 
-/// Finds every certificate, key, CA and token file that cannot be read here. `file` is the configuration's name.
+/// Finds every certificate, key, CA, token and key set file that cannot be read here. `file` is the configuration's name.
 pub fn check_files(config: &Config, file: &str) -> Errors {
     let mut errors = Vec::new();
     let mut need = |path: Path, named: Option<&FilePath>| {
@@ -34,6 +34,13 @@ pub fn check_files(config: &Config, file: &str) -> Errors {
         need(path.key("ca_file"), tls.ca_file.as_deref());
         need(path.key("cert_file"), tls.cert_file.as_deref());
         need(path.key("key_file"), tls.key_file.as_deref());
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let Some(jwt) = &route.jwt else { continue };
+        // What many routes have from `defaults` is told once.
+        if config.routes[..index].iter().all(|before| before.jwt.as_ref() != Some(jwt)) {
+            need(Path::of("routes").index(index).key("jwt").key("jwks_file"), Some(&jwt.jwks_file));
+        }
     }
     Errors(errors)
 }

@@ -5,6 +5,7 @@ mod breakers;
 mod faults;
 mod files;
 mod headers;
+mod limits;
 mod listeners;
 mod process;
 mod queues;

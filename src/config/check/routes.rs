@@ -1,6 +1,6 @@
 //! Rules of `routes`, each with `defaults` merged into it.
 
-use super::{Check, NAME, headers, is_name, same};
+use super::{Check, NAME, headers, is_name, limits, same};
 use crate::config::path::Path;
 use crate::config::pattern::{PathPattern, is_host_pattern};
 use crate::config::route::{Match, Rewrite, Route};
@@ -33,6 +33,7 @@ pub(super) fn check(check: &mut Check<'_>) {
             rewritten(check, rewrite, &path.key("rewrite"));
         }
         times(check, route, &path.key("timeouts"));
+        limits::check(check, route, path);
         let path = path.key("headers");
         headers::changes(check, &path.key("request"), &route.headers.request);
         headers::changes(check, &path.key("response"), &route.headers.response);

@@ -26,7 +26,7 @@ pub struct Settings {
     /// where this is left out.
     #[serde(default)]
     pub burst: Option<u32>,
-    /// Other limits for certain values of the key.
+    /// Other limits for certain values of the key; of a key with several parts, its values joined by a comma.
     #[serde(default)]
     pub overrides: BTreeMap<String, Rate>,
     /// What happens to a request that lacks a part of the key.
@@ -35,7 +35,7 @@ pub struct Settings {
     /// Where the counts are kept.
     #[serde(default)]
     pub store: Store,
-    /// Whether requests above the limit are refused, or only counted and logged.
+    /// Whether requests above the limit are refused, or only counted as such.
     #[serde(default)]
     pub mode: Mode,
 }
