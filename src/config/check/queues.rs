@@ -94,8 +94,7 @@ fn limit(check: &mut Check<'_>, upstream: &Upstream, settings: &Settings, path: 
     let most = u64::from(upstream.pool.max_connections) * upstream.endpoints.len() as u64;
     if !many && most > 0 && u64::from(fixed) > most && !check.is_lost(&connections) {
         let message = format!(
-            "{fixed} is more than the {most} that pool.max_connections ({}) allows over all endpoints: the rest of what the \
-             queue lets through is refused",
+            "{fixed} is more than the {most} that pool.max_connections ({}) allows over all endpoints: it is never reached",
             check.whence(&connections),
         );
         check.warn(&place, message);
