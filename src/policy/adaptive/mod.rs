@@ -22,6 +22,8 @@ const LOST: f64 = 0.05;
 /// A step, as a share of the limit. At least 1.
 const LEAST_STEP: f64 = 0.05;
 const MOST_STEP: f64 = 0.50;
+/// How exactly an elasticity has to be measured: its standard error.
+const BLUR: f64 = 0.05;
 /// Fewer samples say nothing.
 const FEW: f64 = 20.0;
 /// More are not needed.
@@ -39,6 +41,8 @@ const REST: u32 = 20;
 /// Above this share of failures the limit goes down to [`BACK_OFF`] of itself.
 const TOO_MANY_FAILED: f64 = 0.10;
 const BACK_OFF: f64 = 0.8;
+/// After a change so many times the latency passes before anything counts.
+const SETTLES: f64 = 3.0;
 /// A limit is reached when this share of it is in flight.
 const REACHED: f64 = 0.9;
 
@@ -65,7 +69,12 @@ pub struct Adaptive {
     base: Window,
     up: bool,
     step: f64,
-    /// Requests that began earlier ran under another limit.
+    /// The last measurement ended by its length, not because it was sure.
+    noisy: bool,
+    /// When the limit last changed: requests that began earlier ran under another one.
+    changed: Duration,
+    /// Requests that end earlier do not count. The first to end after a change are the fast ones, so a while is left for
+    /// the slow ones to be among those that count.
     counts_from: Duration,
     failures: Failures,
 }
@@ -97,6 +106,8 @@ impl Adaptive {
             base: Window::default(),
             up: true,
             step: LEAST_STEP,
+            noisy: false,
+            changed: Duration::ZERO,
             counts_from: Duration::ZERO,
             failures: Failures::default(),
         }
@@ -119,7 +130,7 @@ impl Adaptive {
         let before = self.limit();
         if self.failures.too_many(outcome, in_flight, before, now) {
             self.back_off(now);
-        } else if outcome == Outcome::Ok && now.saturating_sub(latency) >= self.counts_from {
+        } else if outcome == Outcome::Ok && now >= self.counts_from && now.saturating_sub(latency) >= self.changed {
             let reached = f64::from(in_flight) >= (f64::from(before) * REACHED).ceil();
             self.learn(latency, reached, now);
         }
@@ -138,8 +149,8 @@ impl Adaptive {
                     self.base.fade();
                     *faded = now;
                 }
-                let known = self.base.count() >= MANY / 2.0 || self.base.error() <= EXACT || now >= *since + LONG;
-                if now >= *until && self.base.count() >= FEW && known {
+                let known = || self.base.count() >= MANY / 2.0 || now >= *since + LONG || self.base.error() <= EXACT;
+                if now >= *until && self.base.count() >= FEW && known() {
                     self.probe(now);
                 }
             }
@@ -172,7 +183,8 @@ impl Adaptive {
         let at = at(self.up);
         if at != self.limit {
             self.phase = Phase::Probe { at, since: now, seen: Window::default(), look_at: FEW, short: 0.0 };
-            self.counts_from = now + self.settling(&self.base);
+            let base = self.base;
+            self.change(&base, now);
         }
     }
 
@@ -183,9 +195,11 @@ impl Adaptive {
             false => (Elasticity::between(there, here), LOST),
         };
         let above = elasticity.value - threshold;
-        if !over && above.abs() <= SURE * elasticity.error {
+        let sure = above.abs() > SURE * elasticity.error;
+        if !over && !sure {
             return;
         }
+        self.noisy = !sure;
         if (above > 0.0) == self.up {
             // It stays there, and goes on with larger steps.
             self.limit = at;
@@ -200,16 +214,15 @@ impl Adaptive {
             self.step = LEAST_STEP;
             self.up = !self.up;
         }
-        let settling = self.settling(&seen);
         self.rest(now, (now.saturating_sub(since) * REST).min(LONG));
-        self.counts_from = now + settling;
+        self.change(&seen, now);
     }
 
     /// Back to the limit that is known, for at least so long. What was seen there is measured anew.
     fn rest(&mut self, now: Duration, long: Duration) {
         self.phase = Phase::rest(now, now + long);
         self.base = Window::default();
-        self.counts_from = now;
+        (self.changed, self.counts_from) = (now, now);
     }
 
     fn back_off(&mut self, now: Duration) {
@@ -219,14 +232,18 @@ impl Adaptive {
         self.rest(now, LONG);
     }
 
-    /// The smallest step whose effect stands out from the noise.
+    /// The smallest step that is worth its time. Where the last one was lost in the noise it has to be larger.
     fn least_step(&self) -> f64 {
-        (self.base.error() * 10.0 * std::f64::consts::SQRT_2).clamp(LEAST_STEP, MOST_STEP)
+        match self.noisy {
+            true => (self.base.error() * std::f64::consts::SQRT_2 / BLUR).clamp(LEAST_STEP, MOST_STEP),
+            false => LEAST_STEP,
+        }
     }
 
-    /// How long the application feels the limit that was: the requests that began under it.
-    fn settling(&self, window: &Window) -> Duration {
-        Duration::from_secs_f64(window.mean().min(1.0))
+    /// Another limit is in force, after one at which this was seen.
+    fn change(&mut self, before: &Window, now: Duration) {
+        self.changed = now;
+        self.counts_from = now + Duration::from_secs_f64(before.mean() * SETTLES).min(LONG);
     }
 }
 

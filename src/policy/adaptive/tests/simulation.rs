@@ -32,6 +32,16 @@ trait Limiter {
     fn tell(&mut self, latency: Duration, in_flight: u32, now: Duration);
 }
 
+impl Limiter for Box<dyn Limiter> {
+    fn now(&self) -> u32 {
+        self.as_ref().now()
+    }
+
+    fn tell(&mut self, latency: Duration, in_flight: u32, now: Duration) {
+        self.as_mut().tell(latency, in_flight, now);
+    }
+}
+
 impl Limiter for Adaptive {
     fn now(&self) -> u32 {
         self.limit()
@@ -103,37 +113,117 @@ fn applications() -> Vec<(Application, Settings)> {
     all
 }
 
-#[test]
-fn explore() {
-    for noise in [0.0, 0.2] {
-        for (application, settings) in applications() {
-            let application = Application { noise, ..application };
-            for factor in [0.5, 2.0] {
-                let changed = Application { c: application.c * factor, ..application };
-                let settings = Settings { min: if changed.c < 8.0 { 1 } else { settings.min }, ..settings };
-                let mut sim = Simulation::new(Adaptive::new(settings), application);
-                let first = sim.until(60.0);
-                let l1 = sim.limiter.limit;
-                let second = sim.until(120.0);
-                let l2 = sim.limiter.limit;
-                sim.application = changed;
-                sim.until(180.0);
-                let l3 = sim.limiter.limit;
-                let third = sim.until(240.0);
-                let (b1, b2) = (application.best(&settings), changed.best(&settings));
-                let bad = if second < 0.85 * b1 || third < 0.85 * b2 { "  <<<" } else { "" };
-                println!(
-                    "noise {noise} base {} k {} c {}->{}: first {:.2} then {:.2} changed {:.2}  limits {l1} {l2} {l3} {}{bad}",
-                    application.base,
-                    application.k,
-                    application.c,
-                    changed.c,
-                    first / b1,
-                    second / b1,
-                    third / b2,
-                    sim.limiter.limit
-                );
-            }
-        }
+/// Both ways in which c changes after a minute and a half, with and without noise. The share of the best fixed limit's
+/// throughput after the first minute, and from a minute after the change on.
+fn shares(limiter: impl Fn(Settings) -> Box<dyn Limiter>, noise: f64, factor: f64) -> Vec<(String, f64, f64)> {
+    let mut all = Vec::new();
+    for (application, settings) in applications() {
+        let application = Application { noise, ..application };
+        let changed = Application { c: application.c * factor, ..application };
+        // The best limit has to lie in the bounds.
+        let settings = Settings { min: if changed.c < 8.0 { 1 } else { settings.min }, ..settings };
+        let mut simulation = Simulation::new(limiter(settings), application);
+        simulation.until(60.0);
+        let before = simulation.until(90.0) / application.best(&settings);
+        simulation.application = changed;
+        simulation.until(150.0);
+        let after = simulation.until(180.0) / changed.best(&settings);
+        all.push((format!("{application:?} then c {}", changed.c), before, after));
     }
+    all
+}
+
+fn adaptive(settings: Settings) -> Box<dyn Limiter> {
+    Box::new(Adaptive::new(settings))
+}
+
+fn finds_the_best_within_15_percent(noise: f64, factor: f64) {
+    for (what, before, after) in shares(adaptive, noise, factor) {
+        assert!(before >= 0.85, "{what}: {before:.3} of the best after a minute");
+        assert!(after >= 0.85, "{what}: {after:.3} of the best a minute after the change");
+    }
+}
+
+#[test]
+fn within_a_minute_and_again_after_the_application_lost_half() {
+    finds_the_best_within_15_percent(0.0, 0.5);
+}
+
+#[test]
+fn within_a_minute_and_again_after_the_application_got_twice_as_much() {
+    finds_the_best_within_15_percent(0.0, 2.0);
+}
+
+#[test]
+fn within_a_minute_and_again_after_a_loss_with_noise() {
+    finds_the_best_within_15_percent(0.2, 0.5);
+}
+
+#[test]
+fn within_a_minute_and_again_after_a_gain_with_noise() {
+    finds_the_best_within_15_percent(0.2, 2.0);
+}
+
+/// Envoy's gradient controller with its defaults, as it is published: the limit goes by the ratio of the latency at a limit
+/// of 3, taken once a minute, to the present one, with a buffer of a quarter and headroom of the square root.
+struct Gradient {
+    settings: Settings,
+    limit: u32,
+    least: f64,
+    /// The latencies of the present window, and when it began.
+    window: (Vec<f64>, Duration),
+    pinned: bool,
+    pinned_at: Duration,
+}
+
+impl Limiter for Gradient {
+    fn now(&self) -> u32 {
+        if self.pinned { 3 } else { self.limit }
+    }
+
+    fn tell(&mut self, latency: Duration, in_flight: u32, now: Duration) {
+        if now.saturating_sub(latency) < self.window.1 || (self.pinned && in_flight > 3) {
+            return;
+        }
+        self.window.0.push(latency.as_secs_f64());
+        let over = match self.pinned {
+            true => self.window.0.len() >= 50,
+            false => now >= self.window.1 + Duration::from_millis(100) + latency,
+        };
+        if !over {
+            return;
+        }
+        self.window.0.sort_by(f64::total_cmp);
+        let median = self.window.0[self.window.0.len() / 2];
+        if self.pinned {
+            (self.least, self.pinned, self.pinned_at) = (median, false, now);
+        } else {
+            let limit = f64::from(self.limit) * (self.least * 1.25 / median).clamp(0.5, 2.0);
+            self.limit = ((limit + limit.sqrt()) as u32).clamp(self.settings.min, self.settings.max);
+            self.pinned = now >= self.pinned_at + Duration::from_secs(60);
+        }
+        self.window = (Vec::new(), now);
+    }
+}
+
+#[test]
+fn a_gradient_of_latencies_alone_misses_it() {
+    let gradient = |settings: Settings| -> Box<dyn Limiter> {
+        let (window, pinned_at) = ((Vec::new(), Duration::ZERO), Duration::ZERO);
+        Box::new(Gradient { settings, limit: settings.initial, least: 0.0, window, pinned: true, pinned_at })
+    };
+    let all = shares(gradient, 0.0, 0.5);
+    let missed = all.iter().filter(|(_, before, _)| *before < 0.85).count();
+    let worst = all.iter().map(|(_, before, _)| *before).fold(1.0, f64::min);
+    assert!(missed >= 8 && worst < 0.6, "{missed} of {} missed, the worst at {worst:.2}", all.len());
+}
+
+#[test]
+fn a_slow_application_is_followed_as_well() {
+    let application = Application { base: 2.0, k: 0.5, c: 4.0, noise: 0.1 };
+    let settings = Settings { initial: 16, min: 1, max: 64 };
+    let mut simulation = Simulation::new(Adaptive::new(settings), application);
+    simulation.until(600.0);
+    let share = simulation.until(900.0) / application.best(&settings);
+    assert!(share >= 0.85, "{share:.3} of two answers in a second");
 }
