@@ -111,6 +111,22 @@ impl Core {
         self.line.waiting()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_waiting(&self, handle: Handle) -> bool {
+        self.line.get(handle).is_some_and(|w| w.state == State::Waiting)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_granted(&self, handle: Handle) -> bool {
+        self.line.get(handle).is_some_and(|w| matches!(w.state, State::Granted(_)))
+    }
+
+    /// Whether nobody runs or waits, and nothing is kept of those who did.
+    #[cfg(test)]
+    pub(super) fn is_clean(&self) -> bool {
+        self.room.running == 0 && self.caps.iter().all(|cap| cap.running == 0) && self.line.is_clean()
+    }
+
     pub(super) fn waiting_in(&self, class: usize) -> u32 {
         self.line.waiting_in(class)
     }

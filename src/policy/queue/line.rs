@@ -254,6 +254,16 @@ impl Line {
         self.classes[class].turns.over(&mut self.tenants, tenant, |t| &mut t.turn);
     }
 
+    /// Whether nothing is kept of anybody.
+    #[cfg(test)]
+    pub(super) fn is_clean(&self) -> bool {
+        let classes =
+            self.classes.iter().all(|c| c.by_age.len == 0 && c.ring.len == 0 && c.by_cap.iter().all(|n| *n == 0));
+        let slots = self.free.len() == self.waiters.len() && self.free_tenants.len() == self.tenants.len();
+        let lanes = self.tenants.iter().all(|t| t.lanes.is_empty());
+        classes && slots && lanes && self.known.is_empty() && self.waiting == 0
+    }
+
     /// The newest waiter of the tenant that has most of them, counting those alone whose cap `counts`, and how many.
     pub(super) fn newest_of_most(&self, class: usize, counts: impl Fn(Cap) -> bool) -> Option<(u32, u32)> {
         let mut most: Option<(u32, u32)> = None;
