@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use http::StatusCode;
-use outboard::observe::metrics::{AttemptOutcome, ConnectionRefused, MethodLabel, Metrics};
+use outboard::observe::metrics::{AttemptOutcome, ConnectionRefused, MethodLabel, Metrics, RetryOutcome};
 use outboard::refusal::Reason;
 
 fn document(name: &str) -> String {
@@ -21,7 +21,14 @@ fn families() -> BTreeMap<String, (String, String)> {
     let route = metrics.route("r");
     route.finish(MethodLabel::Get, StatusCode::OK, 0.1);
     route.refused(Reason::NoRoute);
+    route.retried(RetryOutcome::Ok);
+    route.fault("abort");
+    route.set_policy_state("retry", 2);
     metrics.upstream("u").attempt(AttemptOutcome::Ok);
+    let breaker = metrics.breaker("route:r");
+    breaker.set_state(0);
+    breaker.changed("open");
+    metrics.queue("u", &["normal"]).waited(0, 0.1);
     let listener = metrics.listener("l");
     listener.refused(ConnectionRefused::Limit);
     let _open = listener.accepted();
