@@ -258,7 +258,7 @@ impl Line {
     #[cfg(test)]
     pub(super) fn is_clean(&self) -> bool {
         let classes =
-            self.classes.iter().all(|c| c.by_age.len == 0 && c.ring.len == 0 && c.by_cap.iter().all(|n| *n == 0));
+            self.classes.iter().all(|c| c.by_age.len == 0 && c.turns.is_empty() && c.by_cap.iter().all(|n| *n == 0));
         let slots = self.free.len() == self.waiters.len() && self.free_tenants.len() == self.tenants.len();
         let lanes = self.tenants.iter().all(|t| t.lanes.is_empty());
         classes && slots && lanes && self.known.is_empty() && self.waiting == 0

@@ -42,6 +42,12 @@ impl Turns {
         Turns { round: 1, now: List::EMPTY, later: List::EMPTY, served: HashSet::new() }
     }
 
+    /// Whether no tenant waits.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.now.len == 0 && self.later.len == 0
+    }
+
     /// The first of those due in this round, and of those due in the next.
     pub(super) fn first(&self) -> [u32; 2] {
         [self.now.first, self.later.first]
