@@ -1,4 +1,4 @@
-//! A limit that follows the application (docs/decisions/0005).
+//! A limit that follows the application (docs/decisions/0006).
 //!
 //! It asks one question again and again: does more at once give more answers? It goes a step up or down, measures there,
 //! and compares with where it stood, as PCC does with sending rates (Dong et al., NSDI 2015; Vivace, NSDI 2018). What it
