@@ -134,7 +134,7 @@ fn no_more_than_their_share_are_ejected() {
 fn all_dead_is_one_clear_refusal_and_each_was_tried_once() {
     let addresses = [nobody(), nobody()];
     for upstream in ["dns_refresh: 30s", LONG] {
-        let proxy = before(&addresses, upstream, "");
+        let proxy = before(&addresses, upstream, "defaults: { retry: off }");
         let mut client = Client::connect(proxy.addr("inbound"));
         for request in 1..=10 {
             let started = Instant::now();
