@@ -12,6 +12,8 @@ use serde_json::Value;
 mod defaults;
 #[path = "config/fuzz.rs"]
 mod fuzz;
+#[path = "config/limits.rs"]
+mod limits;
 #[path = "config/refused.rs"]
 mod refused;
 #[path = "config/rules.rs"]
