@@ -21,6 +21,8 @@ fn families() -> BTreeMap<String, (String, String)> {
     let route = metrics.route("r");
     route.finish(MethodLabel::Get, StatusCode::OK, 0.1);
     route.refused(Reason::NoRoute);
+    route.observed(Reason::RateLimited);
+    route.decision("a", "allowed").inc();
     metrics.upstream("u").attempt(AttemptOutcome::Ok);
     let listener = metrics.listener("l");
     listener.refused(ConnectionRefused::Limit);

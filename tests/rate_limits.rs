@@ -1,7 +1,7 @@
 //! Rate limits on the way of a request: who is counted, what is refused, and what the client is told.
 
 // The lints know tests by #[test]; what the tests share is a test as well.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod common;
 

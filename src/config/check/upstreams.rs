@@ -116,8 +116,11 @@ fn hash_on(check: &mut Check<'_>, name: &str, upstream: &Upstream, path: &Path) 
         let path = path.index(index);
         match text.parse() {
             Ok(KeySource::Path(param)) => parameter(check, name, &path, &param),
+            // Tokens are verified for a route, and only where its limits ask for them.
+            Ok(KeySource::Jwt(_)) | Err(_) => {
+                check.invalid(&path, "client_ip, header:NAME, query:NAME, cookie:NAME, path:PARAM or constant");
+            }
             Ok(_) => {}
-            Err(_) => check.invalid(&path, "client_ip, header:NAME, query:NAME, cookie:NAME, path:PARAM or constant"),
         }
     }
 }
