@@ -6,7 +6,14 @@
 use std::time::Duration;
 
 use allocation_counter::measure;
+use outboard::observe::metrics::Metrics;
 use outboard::policy::rate_limit::{Algorithm, Decision, Limit, Table};
+use outboard::route::key::Source;
+use outboard::route::limits::Counted;
+use outboard::{config, route};
+
+#[path = "common/jwt.rs"]
+mod jwt;
 
 fn limits() -> [Limit; 3] {
     [
@@ -50,6 +57,51 @@ fn a_rate_limit_allocates_nothing_for_a_key_it_knows() {
     assert_eq!(counted.count_total, 0, "{counted:?}");
     assert!(answers[0] > 1000 && answers[1] > 1000, "both answers were given: {answers:?}");
     assert!(measure(|| drop(Table::new([1, 2]))).count_total > 0, "the counter counts");
+}
+
+/// All that a request does for its limits, from its head to the counters: a key of each kind, and a token that is known.
+#[test]
+fn a_request_that_is_let_through_allocates_nothing_for_its_limits() {
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    let signer = jwt::Signer::es256();
+    std::fs::write(keys.path(), jwt::set(&[signer.jwk("a")])).unwrap();
+    let text = format!(
+        "listeners: [{{ name: in, address: \"127.0.0.1:0\" }}]\nupstreams: {{ app: {{ endpoints: [\"127.0.0.1:1\"] }} }}\n\
+         routes:\n  - name: r\n    match: {{ path: \"/v1/{{merchant}}\" }}\n    jwt: {{ jwks_file: {} }}\n    rate_limits:\n      \
+         - {{ name: a, key: [client_ip, \"header:x-m\", \"query:q\"], limit: 100000/1s }}\n      \
+         - {{ name: b, key: [\"cookie:sid\", \"path:merchant\"], limit: 100000/1s, overrides: {{ \"s,m\": 1/1s }} }}\n      \
+         - {{ name: c, key: [\"jwt:sub\"], limit: 100000/1s, algorithm: token_bucket }}\n      \
+         - {{ name: d, key: [\"header:x-none\"], limit: 100000/1s }}\n",
+        keys.path().display()
+    );
+    let config = config::load(&text, "f.yaml", &|_| None).unwrap();
+    let table = route::table::Table::compile(&config, &Metrics::new().unwrap(), None).unwrap();
+    let route = &table.routes[0];
+    let token = format!("Bearer {}", signer.token("a", &serde_json::json!({ "sub": "mer_1", "exp": 2000 })));
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in [("x-m", "mer_1"), ("cookie", "a=b; sid=s1"), ("authorization", &token)] {
+        headers.insert(name, value.parse().unwrap());
+    }
+    let verifier = route.jwt.as_ref().unwrap();
+    let known = verifier.claims(&headers, Duration::from_secs(1000)).unwrap();
+    let ask = |now: Duration| {
+        let token = verifier.claims(&headers, Duration::from_secs(1000)).unwrap();
+        assert!(std::sync::Arc::ptr_eq(&token, &known));
+        let params =
+            |name: &str| table.matcher.params(0, "/v1/mer_1").find(|(n, _)| *n == name).map(|(_, value)| value);
+        let claims = |name: &str| verifier.value(&token, name);
+        let client = Some([10, 0, 0, 1].into());
+        let source = Source { client, headers: &headers, query: Some("q=1"), params: &params, claims: &claims };
+        for limit in &route.limits {
+            let Counted::For(key, rule) = limit.counted(&source) else { panic!("{} lacks its key", limit.name) };
+            assert!(matches!(table.counts.take(&rule.limit, key, now), Decision::Allowed { .. }));
+            limit.decisions.allowed.inc();
+        }
+    };
+    ask(Duration::ZERO);
+    let counted = measure(|| (1..1000).for_each(|n| ask(Duration::from_millis(n))));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    assert_eq!(route.limits[0].decisions.allowed.get(), 1000);
 }
 
 #[test]

@@ -12,6 +12,8 @@ use serde_json::Value;
 mod defaults;
 #[path = "config/fuzz.rs"]
 mod fuzz;
+#[path = "config/limits.rs"]
+mod limits;
 #[path = "config/policies.rs"]
 mod policies;
 #[path = "config/queues.rs"]

@@ -24,6 +24,8 @@ fn families() -> BTreeMap<String, (String, String)> {
     route.retried(RetryOutcome::Ok);
     route.fault("abort");
     route.set_policy_state("retry", 2);
+    route.observed(Reason::RateLimited);
+    route.decision("a", "allowed").inc();
     metrics.upstream("u").attempt(AttemptOutcome::Ok);
     let breaker = metrics.breaker("route:r");
     breaker.set_state(0);

@@ -1,5 +1,8 @@
 //! Who issues tokens: keys, the set in which they are published, and what they sign.
 
+// Several kinds of tests have it, none of them all of it.
+#![allow(dead_code, unreachable_pub)]
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;

@@ -93,11 +93,11 @@ fn parameter(check: &mut Check<'_>, route: &Route, route_path: &Path, path: &Pat
         None => false,
     };
     if !has && !check.is_lost(&pattern) {
-        let path_of = match &route.matches.path {
-            Some(text) => format!("{text} (line {})", check.line(&pattern)),
-            None => "every path".to_owned(),
+        let message = match &route.matches.path {
+            Some(text) => format!("no such parameter in {pattern} (line {}): {text}", check.line(&pattern)),
+            None => format!("no such parameter: route {} has no {pattern}", route.name),
         };
-        check.error(path, format!("no such parameter: {pattern} of route {} takes {path_of}", route.name));
+        check.error(path, message);
     }
 }
 

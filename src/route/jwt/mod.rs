@@ -219,7 +219,6 @@ fn text(claim: &Value) -> Option<Box<str>> {
 
 #[cfg(test)]
 #[path = "../../../tests/common/jwt.rs"]
-#[allow(unreachable_pub, reason = "the tests of the running proxy have it as well")]
 mod sign;
 #[cfg(test)]
 mod tests;
