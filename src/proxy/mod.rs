@@ -232,6 +232,8 @@ impl Proxy {
             return Err(upload::too_large(route.max_body));
         }
         if request.expects {
+            // Who asks before it sends is not told to send what nobody will take.
+            breakers::check(&route)?;
             upload::go_on(down);
         }
         let (body, _held) = match request.framing {

@@ -18,9 +18,20 @@ pub struct App {
     _runtime: Runtime,
 }
 
+/// How long an application works on a request.
+#[derive(Debug, Clone, Copy)]
+enum Takes {
+    /// So long, a fifth more or less.
+    Always(Duration),
+    /// `base` while at most so many are inside, and `more` for each one above.
+    Knee { base: Duration, more: Duration },
+}
+
 struct Shared {
     places: Semaphore,
-    takes: Duration,
+    takes: Takes,
+    /// From how many inside on it slows down.
+    knee: AtomicUsize,
     worked: AtomicUsize,
     hangs: watch::Sender<bool>,
     answered: AtomicUsize,
@@ -32,9 +43,24 @@ struct Shared {
 impl App {
     /// Answers 200 with a small body after `takes`, a fifth more or less.
     pub fn start(places: usize, takes: Duration) -> App {
+        App::with(places, Takes::Always(takes), 0)
+    }
+
+    /// Works on any number at once, each for `base` and for `more` of each one inside above `knee`.
+    pub fn with_knee(base: Duration, more: Duration, knee: usize) -> App {
+        App::with(Semaphore::MAX_PERMITS, Takes::Knee { base, more }, knee)
+    }
+
+    /// Moves the knee.
+    pub fn set_knee(&self, knee: usize) {
+        self.shared.knee.store(knee, Ordering::SeqCst);
+    }
+
+    fn with(places: usize, takes: Takes, knee: usize) -> App {
         let shared = Arc::new(Shared {
             places: Semaphore::new(places),
             takes,
+            knee: AtomicUsize::new(knee),
             worked: AtomicUsize::new(0),
             hangs: watch::Sender::new(false),
             answered: AtomicUsize::new(0),
@@ -122,10 +148,19 @@ async fn serve(mut stream: TcpStream, app: Arc<Shared>) {
             let mut hangs = app.hangs.subscribe();
             let _ = hangs.wait_for(|hangs| !hangs).await;
             let _place = app.places.acquire().await;
-            // A fifth more or less: work that always takes the same runs in step, which no application's does.
-            let number = app.worked.fetch_add(1, Ordering::SeqCst) as u64;
-            let share = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as f64 / f64::from(u32::MAX);
-            tokio::time::sleep(app.takes.mul_f64(0.8 + 0.4 * share)).await;
+            let takes = match app.takes {
+                // Work that always takes the same runs in step, which no application's does.
+                Takes::Always(takes) => {
+                    let number = app.worked.fetch_add(1, Ordering::SeqCst) as u64;
+                    let share = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as f64 / f64::from(u32::MAX);
+                    takes.mul_f64(0.8 + 0.4 * share)
+                }
+                Takes::Knee { base, more } => {
+                    let above = inside.saturating_sub(app.knee.load(Ordering::SeqCst));
+                    base + more * above as u32
+                }
+            };
+            tokio::time::sleep(takes).await;
             // Who hangs answers nobody, not those that it had begun with either.
             let _ = hangs.wait_for(|hangs| !hangs).await;
         };
