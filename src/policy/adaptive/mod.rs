@@ -2,7 +2,7 @@
 //!
 //! It asks one question again and again: does more at once give more answers? It goes a step up or down, measures there,
 //! and compares with where it stood, as PCC does with sending rates (Dong et al., NSDI 2015; Vivace, NSDI 2018). What it
-//! looks at is the *elasticity* of the throughput ([`Elasticity`]): up while it is clearly above zero, else down, because
+//! looks at is the *elasticity* of the throughput: up while it is clearly above zero, else down, because
 //! a lower limit with the same throughput means shorter latencies. Steps grow while they succeed. Each measurement ends as
 //! soon as it is sure, and otherwise at a number of samples and a time; between failed ones it rests twenty times as long,
 //! so that looking around costs little.

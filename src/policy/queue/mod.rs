@@ -5,11 +5,11 @@
 //! - **Turns within a priority.** Tenants (`fair_by`) take turns: deficit round robin (Shreedhar and Varghese, 1995), where
 //!   every request costs 1, so that the deficit is never more than the turn itself. A tenant that cannot use its turn,
 //!   because its routes are at their caps, keeps it.
-//! - **A bounded delay.** CoDel per priority ([`codel`]) refuses the old and serves the newest first under overload.
+//! - **A bounded delay.** CoDel per priority (`codel.rs`) refuses the old and serves the newest first under overload.
 //! - **A fair door.** In a full queue an arrival takes the place of a lower priority, or of who has most waiting.
 //! - **Caps** (`max_concurrent` of a route) are limits inside: who meets a full cap waits in the same queue, and others pass.
 //!
-//! [`Core`] is the pure state, [`Shared`] puts it behind a lock, [`Permit`] and [`Waiting`] are what a request holds.
+//! `Core` is the pure state, [`Shared`] puts it behind a lock, [`Permit`] and [`Waiting`] are what a request holds.
 
 use std::time::Duration;
 
