@@ -153,6 +153,11 @@ impl Conn {
         (inner.bytes_in, inner.bytes_out)
     }
 
+    /// Bytes that the socket has taken so far, those of TLS itself among them.
+    pub fn on_wire(&self) -> u64 {
+        self.inner.lock().transport.written()
+    }
+
     /// Puts bytes back, to be read first. Only before anything was read ahead.
     pub fn unread(&mut self, bytes: &[u8]) {
         let inner = self.inner.get_mut();

@@ -16,6 +16,8 @@ use tokio_rustls::TlsStream;
 pub struct Socket {
     kind: Kind,
     unread: Bytes,
+    /// Bytes that the kernel has taken.
+    written: u64,
 }
 
 #[derive(Debug)]
@@ -26,13 +28,13 @@ enum Kind {
 
 impl From<TcpStream> for Socket {
     fn from(s: TcpStream) -> Self {
-        Socket { kind: Kind::Tcp(s), unread: Bytes::new() }
+        Socket { kind: Kind::Tcp(s), unread: Bytes::new(), written: 0 }
     }
 }
 
 impl From<UnixStream> for Socket {
     fn from(s: UnixStream) -> Self {
-        Socket { kind: Kind::Unix(s), unread: Bytes::new() }
+        Socket { kind: Kind::Unix(s), unread: Bytes::new(), written: 0 }
     }
 }
 
@@ -40,6 +42,13 @@ impl Socket {
     /// Puts bytes back, to be read first.
     pub fn unread(&mut self, bytes: Bytes) {
         self.unread = bytes;
+    }
+
+    fn took(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(n)) = written {
+            self.written += n as u64;
+        }
+        written
     }
 
     pub(super) fn fd(&self) -> UniqueIDType {
@@ -66,10 +75,11 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.kind {
+        let written = match &mut self.kind {
             Kind::Tcp(s) => Pin::new(s).poll_write(cx, buf),
             Kind::Unix(s) => Pin::new(s).poll_write(cx, buf),
-        }
+        };
+        self.took(written)
     }
 
     fn poll_write_vectored(
@@ -77,10 +87,11 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.kind {
+        let written = match &mut self.kind {
             Kind::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
             Kind::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        }
+        };
+        self.took(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -116,6 +127,13 @@ impl Transport {
                 let s: Pin<&mut TlsStream<Socket>> = Pin::new(s.as_mut());
                 s
             }
+        }
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        match self {
+            Transport::Clear(s) => s.written,
+            Transport::Tls(s) => s.get_ref().0.written,
         }
     }
 

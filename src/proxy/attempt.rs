@@ -14,7 +14,7 @@ use super::origin::{self, Origin};
 use super::repeat::Repeat;
 use super::request::{Framing, Outgoing};
 use super::wait::{Supervised, Waited, supervise, wait};
-use super::{Proxy, Received, breakers};
+use super::{Proxy, Received, breakers, place};
 use crate::observe::metrics::{AttemptOutcome, RetryOutcome};
 use crate::policy::outlier;
 use crate::policy::retry::Kind;
@@ -26,6 +26,9 @@ use crate::upstream::{Lease, NoEndpoint};
 
 /// Endpoints that are tried for one attempt before it is given up: what cannot be connected to was sent nothing.
 const ENDPOINTS: usize = 3;
+
+/// A request that waits for longer than this before it is tried again gives its place at the application back.
+const HELD: Duration = Duration::from_millis(100);
 
 /// What a client is told when no connection could be opened.
 const UNREACHABLE: &str = "no endpoint could be reached";
@@ -82,7 +85,15 @@ impl Attempts<'_> {
             };
             let Some(after) = again else { return Err(failed.into_refusal()) };
             if after > Duration::ZERO {
+                // The application has nothing to do for it meanwhile; what is tried after so long takes its turn again.
+                let gives_back = after > HELD && cx.place.is_some();
+                if gives_back {
+                    cx.leave_place();
+                }
                 self.wait(cx, down, timer, after).await?;
+                if gives_back {
+                    place::enter(cx, self.route, down, timer, self.request).await?;
+                }
             }
         }
     }
@@ -133,6 +144,8 @@ impl Attempts<'_> {
         let upstream = &self.route.upstream;
         let key = self.key(cx, &down.request().headers);
         let mut unreachable = 0;
+        // The one that was passed over last: it is told so once another is there to be tried, or else by the attempt's end.
+        let mut passed_over: Option<Arc<Endpoint>> = None;
         loop {
             let chosen = upstream.choose(key, &before.tried);
             let attempt = match chosen {
@@ -148,10 +161,9 @@ impl Attempts<'_> {
                 Err(NoEndpoint::Busy) => return Err(Reason::UpstreamConnect.into_refusal(UNREACHABLE)),
                 Err(NoEndpoint::Unresolved) => return Err(Reason::UpstreamConnect.into_refusal("no endpoint is known")),
             };
-            // The last one that is tried is counted with the attempt.
-            if let Some(passed) = before.tried.last().filter(|_| unreachable > 0) {
+            if let Some(endpoint) = passed_over.take() {
                 upstream.metrics.attempt(AttemptOutcome::Connect);
-                upstream.outcome(passed, outlier::Outcome::Failed);
+                upstream.outcome(&endpoint, outlier::Outcome::Failed);
             }
             cx.attempts += 1;
             let endpoint = attempt.endpoint.clone();
@@ -174,11 +186,12 @@ impl Attempts<'_> {
                 Supervised::Done(Err(e)) => e,
             };
             tracing::debug!(event = "connect_failed", upstream = %upstream.name, endpoint = %endpoint.label, cause = %cause);
-            before.tried.push(endpoint);
+            before.tried.push(endpoint.clone());
             unreachable += 1;
             if unreachable >= ENDPOINTS || Instant::now() >= cx.deadline {
                 return Err(Reason::UpstreamConnect.into_refusal(UNREACHABLE));
             }
+            passed_over = Some(endpoint);
         }
     }
 

@@ -135,6 +135,15 @@ pub(super) struct Exchange<'x, 's> {
     upload_waits_for_client: bool,
     stream_until: Option<Instant>,
     attempt_started: Instant,
+    pace: Pace,
+}
+
+/// How fast the client is.
+struct Pace {
+    /// When one that sends its body has been slower than the least rate, and lends its place.
+    lend_at: Instant,
+    /// For how long the application has waited for it, in sum, but for the wait that lasts.
+    took: Duration,
 }
 
 /// Chunks handed on in one go before other tasks have their turn.
@@ -180,6 +189,7 @@ impl<'x, 's> Exchange<'x, 's> {
             upload_waits_for_client: false,
             stream_until: None,
             attempt_started: now,
+            pace: Pace { lend_at: now + deadlines::LEND, took: Duration::ZERO },
         }
     }
 
@@ -216,7 +226,10 @@ impl<'x, 's> Exchange<'x, 's> {
                 Event::Head(Err(broken)) => return Err(self.no_answer(&broken)),
                 Event::Answer(Ok(())) => self.on_answer_read().await,
                 // The head is out: all that is left is to break off visibly.
-                Event::Answer(Err(_)) => return Err(Reason::UpstreamReset.into_refusal("inside its answer").into()),
+                Event::Answer(Err(_)) => {
+                    self.note_broken();
+                    return Err(Reason::UpstreamReset.into_refusal("inside its answer").into());
+                }
                 Event::Sent => return Ok(Ended::Answered),
                 Event::Gone => self.on_gone()?,
                 Event::Upload(refusal) => return Err(refusal.into()),

@@ -42,6 +42,16 @@ impl Broken {
         Broken(pingora::Error::explain(pingora::ErrorType::ConnectionClosed, cause))
     }
 
+    /// Whether the connection ended, and not one stream of it or the answer's syntax.
+    pub(super) fn is_of_connection(&self) -> bool {
+        let of_stream = self.0.root_cause().downcast_ref::<h2::Error>().is_some_and(h2::Error::is_reset);
+        let ended = matches!(
+            self.0.etype(),
+            pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError | pingora::ErrorType::H2Error
+        );
+        ended && !of_stream
+    }
+
     /// Whether the application says that it did not begin with the request (RFC 9113 8.7): it may be sent again, whatever
     /// it does.
     pub(super) fn is_unsent(&self) -> bool {
@@ -58,8 +68,8 @@ pub(super) struct Origin {
     h2: Option<SendStream<Bytes>>,
     waiting: Bytes,
     chunked: bool,
-    /// Bytes that the connection had carried before this request.
-    written_before: u64,
+    /// Bytes that the connection had read before this request, and those that its socket had taken.
+    before: (u64, u64),
     /// How much of the request it can have seen.
     pub(super) sent: UpstreamSent,
     /// Bytes of the request's body that were taken.
@@ -70,10 +80,10 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn new(lease: Lease) -> Self {
-        let written_before = lease.session.stream().and_then(Conn::of).map_or(0, |conn| conn.bytes().1);
+        let before = lease.session.stream().and_then(Conn::of).map_or((0, 0), |conn| (conn.bytes().0, conn.on_wire()));
         Origin {
             lease,
-            written_before,
+            before,
             h2: None,
             waiting: Bytes::new(),
             chunked: false,
@@ -127,11 +137,17 @@ impl Origin {
     /// Whether not one byte of the request reached the socket, so that nobody can have seen it: the connection was closed
     /// while it waited.
     pub(super) fn nothing_left(&mut self) -> bool {
-        let nothing = self.conn().is_some_and(|conn| conn.bytes().1 == self.written_before);
+        // Of the socket, below TLS: a record of which a part left is more than nothing.
+        let nothing = self.conn().is_some_and(|conn| conn.on_wire() == self.before.1);
         if nothing {
             self.sent = UpstreamSent::None;
         }
         nothing
+    }
+
+    /// Whether not one byte came since the request began; on HTTP/2 that is not known.
+    pub(super) fn nothing_came(&self) -> bool {
+        self.conn().is_none_or(|conn| conn.bytes().0 == self.before.0)
     }
 
     /// Hands what waits to the socket, without waiting for it.

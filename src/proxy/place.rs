@@ -8,7 +8,8 @@ use tokio::time::Duration;
 use super::Received;
 use super::context::Context;
 use super::downstream::Downstream;
-use crate::observe::metrics::AttemptOutcome;
+use crate::policy::breaker;
+use crate::policy::failure::Failure;
 use crate::policy::mode::Mode;
 use crate::policy::queue::{Ask, Entered, Outcome, Permit, Refused, Would};
 use crate::policy::switch::{Policy, Switch};
@@ -43,11 +44,11 @@ impl Place {
     }
 
     /// What the limit learns when it is given back.
-    pub(super) fn sample(&mut self, outcome: AttemptOutcome) {
-        self.outcome = match outcome {
-            AttemptOutcome::Ok | AttemptOutcome::Error => Outcome::Ok,
-            AttemptOutcome::Timeout | AttemptOutcome::Reset | AttemptOutcome::Connect => Outcome::Failed,
-            AttemptOutcome::ClientLeft | AttemptOutcome::Neutral => Outcome::Neutral,
+    pub(super) fn sample(&mut self, told: breaker::Outcome) {
+        self.outcome = match told {
+            breaker::Outcome::Success | breaker::Outcome::Failure(Failure::Status(_)) => Outcome::Ok,
+            breaker::Outcome::Failure(_) => Outcome::Failed,
+            breaker::Outcome::ClientLeft | breaker::Outcome::Neutral => Outcome::Neutral,
         };
     }
 
@@ -112,7 +113,7 @@ pub(super) async fn enter(
         Some(Would::Refuse(refused)) => route.metrics.observed(reason(refused)),
         Some(Would::Wait) | None => {}
     }
-    cx.queued = permit.wait();
+    cx.queued += permit.wait();
     if let Some(metrics) = &route.upstream.queue_metrics {
         metrics.waited(priority.index(), permit.wait().as_secs_f64());
     }

@@ -2,10 +2,11 @@
 //!
 //! The rule is in `policy::retry`; here stands what it has to know of the request, and what is counted.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::time::{Duration, Instant};
 
 use super::context::Context;
+use super::request::is_passed_on;
 use super::{Proxy, Received, breakers};
 use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::RetryOutcome;
@@ -14,6 +15,9 @@ use crate::policy::retry::{self, Kind, Seen};
 use crate::policy::switch::{Policy, Switch};
 use crate::route::table::Route;
 use crate::timer;
+
+/// By which an application that says so knows a request that comes twice.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What an attempt takes at least: with less time left none is begun.
 const LEAST: Duration = Duration::from_millis(1);
@@ -41,7 +45,7 @@ impl<'x> Repeat<'x> {
             settings,
             streams_body: request.streams_body(),
             has_idempotency_key: route.upstream.settings.honours_idempotency_keys
-                && headers.contains_key("idempotency-key"),
+                && is_passed_on(route, headers, &IDEMPOTENCY_KEY),
         }
     }
 

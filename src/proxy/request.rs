@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use pingora::http::RequestHeader;
 
 use super::context::Context;
@@ -227,6 +227,17 @@ fn set_by_route(route: &Route, name: &[u8]) -> bool {
 
 fn removed_by_route(route: &Route, name: &[u8]) -> bool {
     route.request_headers.remove.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
+}
+
+/// Whether the application gets this field as it came: once, with a value, and neither ended nor written here. A key that
+/// it does not get cannot tell it the second request from the first.
+pub(super) fn is_passed_on(route: &Route, headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut values = headers.get_all(name).iter();
+    let single =
+        values.next().is_some_and(|value| !value.as_bytes().trim_ascii().is_empty()) && values.next().is_none();
+    let changes = &route.request_headers;
+    let written = changes.set.iter().chain(&changes.add).any(|(n, _)| n == name) || changes.remove.contains(name);
+    single && !written && !hop::nominated(headers).contains(name)
 }
 
 fn host(outgoing: &Outgoing<'_>, own: &mut impl FnMut(&str, &[u8])) {

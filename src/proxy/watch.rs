@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::context::Context;
 use crate::observe::metrics::AttemptOutcome;
@@ -19,17 +19,16 @@ pub(super) struct Watch {
     tickets: [Option<Ticket>; 2],
     /// When the first of them counts the attempt as slow.
     slow_at: Option<Instant>,
-    /// How long the application took to the answer's head, without what its client took.
-    answered: Option<Duration>,
-    /// A kept connection was closed under it: nobody's fault.
+    /// How it ended is nobody's fault, or the client's.
     says_nothing: bool,
+    /// It ended before the application had the time that it is given.
+    cut_short: bool,
 }
 
 impl Watch {
     /// An attempt begins.
     pub(super) fn begin(upstream: &Arc<Upstream>, tickets: [Option<Ticket>; 2]) -> Self {
-        let mut watch =
-            Watch { upstream: Some(upstream.clone()), tickets, slow_at: None, answered: None, says_nothing: false };
+        let mut watch = Watch { upstream: Some(upstream.clone()), tickets, ..Watch::default() };
         watch.look();
         watch
     }
@@ -63,14 +62,19 @@ impl Watch {
     }
 
     /// The head of the answer came. Its body comes as fast as the client takes it, which says nothing of the application.
-    pub(super) fn answered(&mut self, after: Duration) {
-        self.answered = Some(after);
+    pub(super) fn answered(&mut self) {
         self.waits_for_client();
     }
 
-    /// A connection that waited was closed in the moment in which it was used, or a stream was not begun with.
+    /// A connection that waited was closed in the moment in which it was used, a stream was not begun with, or the
+    /// application broke off what its client kept waiting.
     pub(super) fn says_nothing(&mut self) {
         self.says_nothing = true;
+    }
+
+    /// The request's time is over before the application had its own: others took it. It may have been slow all the same.
+    pub(super) fn cut_short(&mut self) {
+        self.cut_short = true;
     }
 
     fn look(&mut self) {
@@ -113,7 +117,11 @@ impl Context {
             AttemptOutcome::ClientLeft => Outcome::ClientLeft,
             AttemptOutcome::Neutral => Outcome::Neutral,
         };
-        let told = if self.watch.says_nothing { Outcome::Neutral } else { told };
+        let told = match &self.watch {
+            Watch { says_nothing: true, .. } => Outcome::Neutral,
+            Watch { cut_short: true, .. } => Outcome::ClientLeft,
+            _ => told,
+        };
         for ticket in self.watch.tickets.iter_mut().filter_map(Option::take) {
             ticket.settle(told);
         }
@@ -121,7 +129,7 @@ impl Context {
             upstream.outcome(endpoint, of_endpoint(told, self.status));
         }
         if let Some(place) = &mut self.place {
-            place.sample(outcome);
+            place.sample(told);
         }
     }
 }

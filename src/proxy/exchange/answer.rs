@@ -44,8 +44,7 @@ impl Exchange<'_, '_> {
         if let Some(endpoint) = &self.cx.endpoint {
             self.route.upstream.answered(endpoint, after);
         }
-        let sent = matches!(self.upload, Upload::Done | Upload::Stopped);
-        self.cx.watch.answered(if sent { self.upload_moved.elapsed() } else { Duration::ZERO });
+        self.cx.watch.answered();
         self.cx.status = status.as_u16();
         self.answer_moved = Instant::now();
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -54,11 +53,13 @@ impl Exchange<'_, '_> {
             }
             return Ok(OnHead::Upgrade);
         }
-        if self.repeat.heeds(status)
-            && !self.cx.client_left
-            && let Some(after) = self.repeat.again(self.cx, Kind::Status(status.as_u16()), retry_after(&head.headers))
-        {
-            return Ok(OnHead::Again(after));
+        if self.repeat.heeds(status) && !self.cx.client_left {
+            // Told first: where this answer opens a breaker it is the last, and is passed on.
+            self.cx.end_attempt(AttemptOutcome::of(status.as_u16()));
+            let kind = Kind::Status(status.as_u16());
+            if let Some(after) = self.repeat.again(self.cx, kind, retry_after(&head.headers)) {
+                return Ok(OnHead::Again(after));
+            }
         }
         let bodiless = is_bodiless(&self.cx.method, status);
         if !bodiless && (self.route.stream || is_event_stream(head)) {

@@ -3,7 +3,7 @@
 use tokio::time::{Duration, Instant};
 
 use super::super::place::Place;
-use super::{Exchange, Failed, Stage, Upload};
+use super::{Exchange, Failed, Pace, Stage, Upload};
 use crate::policy::retry::Kind;
 use crate::refusal::{Reason, Refusal};
 
@@ -11,7 +11,23 @@ use crate::refusal::{Reason, Refusal};
 /// shares a window with others.
 const STALL: Duration = Duration::from_secs(3);
 /// A client that sends its body more slowly than limits.min_send_rate for this long lends its place to another request.
-const LEND: Duration = Duration::from_millis(100);
+pub(super) const LEND: Duration = Duration::from_millis(100);
+/// What it sent faster than that saves up this much at most: a fast beginning is no right to a place.
+const SAVED: Duration = Duration::from_secs(1);
+
+impl Pace {
+    /// So many bytes came at the moment `now`, after the application had waited for them: the place is earned for longer.
+    pub(super) fn came(&mut self, bytes: usize, waited: Duration, least_rate: u64, now: Instant) {
+        self.took += waited;
+        let earned = Duration::from_secs_f64(bytes as f64 / least_rate as f64);
+        self.lend_at = (self.lend_at + earned).min(now + SAVED);
+    }
+
+    /// For so long it was the application that took nothing.
+    pub(super) fn was_blocked(&mut self, time: Duration) {
+        self.lend_at += time;
+    }
+}
 
 impl Exchange<'_, '_> {
     /// Which deadline is next.
@@ -61,8 +77,7 @@ impl Exchange<'_, '_> {
         if !waits || self.cx.place.as_ref().is_none_or(Place::is_lent) {
             return None;
         }
-        let due = self.cx.request_bytes as f64 / self.cx.state.limits.min_send_rate as f64;
-        Some(self.attempt_started + LEND + Duration::from_secs_f64(due))
+        Some(self.pace.lend_at)
     }
 
     /// A deadline passed. The soft ones are heeded and it goes on.
@@ -80,6 +95,10 @@ impl Exchange<'_, '_> {
         }
         if self.stage == Stage::Head && self.per_attempt.is_some_and(|at| at <= now) {
             self.per_attempt = None;
+            // Nobody waits for another one: this one runs to its end.
+            if self.cx.client_left {
+                return Ok(());
+            }
             self.cx.sent = self.origin.as_ref().map_or(self.cx.sent, |origin| self.cx.sent.max(origin.sent));
             // An attempt that cannot be followed by another is left its time.
             return match self.repeat.again(self.cx, Kind::PerAttempt, None) {
@@ -87,7 +106,22 @@ impl Exchange<'_, '_> {
                 None => Ok(()),
             };
         }
-        Err(self.whose_fault().into())
+        let refusal = self.whose_fault();
+        if refusal.reason == Reason::UpstreamTimeout && self.is_cut_short(now) {
+            self.cx.watch.cut_short();
+        }
+        Err(refusal.into())
+    }
+
+    /// Whether the request's whole time is over before the application had what it is given: a client that sends slowly, a
+    /// queue or the attempts before took the rest.
+    fn is_cut_short(&self, now: Instant) -> bool {
+        let t = &self.route.timeouts;
+        match (self.stage, &self.upload) {
+            (Stage::Head, Upload::Done | Upload::Stopped) => now < self.upload_moved + t.first_byte,
+            (Stage::Head, Upload::Ending | Upload::Streaming) => now < self.upload_moved + t.idle,
+            (Stage::Body | Stage::End, _) => self.kept_waiting(),
+        }
     }
 
     /// How long a client may take for what waits for it.

@@ -3,9 +3,16 @@
 use http::header;
 use pingora::http::ResponseHeader;
 
-use super::{Broken, Context, Event, Exchange, Failed, Gone, Origin, Upload};
+use tokio::time::Duration;
+
+use super::{Broken, Context, Event, Exchange, Failed, Gone, Origin, Stage, Upload};
 use crate::observe::log::UpstreamSent;
 use crate::refusal::Reason;
+
+/// A kept connection that was closed while it waited tells so within a round trip; this is more than any.
+const STALE: Duration = Duration::from_secs(1);
+/// An application is not blamed for breaking off what its client kept waiting for so long.
+const KEPT_WAITING: Duration = Duration::from_secs(1);
 
 impl Exchange<'_, '_> {
     pub(super) fn on_gone(&mut self) -> Result<(), Failed> {
@@ -18,19 +25,41 @@ impl Exchange<'_, '_> {
         Ok(())
     }
 
+    /// Who is kept waiting by a client for long may break off: that is not held against the application.
+    pub(super) fn note_broken(&mut self) {
+        if self.kept_waiting() {
+            self.cx.watch.says_nothing();
+        }
+    }
+
+    /// Whether the client has kept the application waiting.
+    pub(super) fn kept_waiting(&self) -> bool {
+        self.client_time() >= KEPT_WAITING
+    }
+
+    /// How long the application has waited for the client: to send since the request began, to read since its answer did.
+    fn client_time(&self) -> Duration {
+        let sends = matches!(self.upload, Upload::Streaming) && self.upload_waits_for_client;
+        let since = match (sends, self.stage == Stage::Body && self.waits_for_client) {
+            (true, _) => self.upload_moved.elapsed(),
+            (_, true) => self.answer_moved.elapsed(),
+            _ => Duration::ZERO,
+        };
+        self.pace.took + since
+    }
+
     pub(super) fn no_answer(&mut self, broken: &Broken) -> Failed {
         let Some(origin) = &mut self.origin else { return Reason::UpstreamReset.into_refusal("").into() };
         if broken.is_unsent() {
             origin.sent = UpstreamSent::None;
             return Failed::Unsent;
         }
-        let nothing_came = matches!(
-            broken.0.etype(),
-            pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError | pingora::ErrorType::H2Error
-        );
-        if origin.reused() && nothing_came {
+        // A server that closed it while it waited has done so by now; one that worked on the request first broke it off.
+        let at_once = self.attempt_started.elapsed() < STALE;
+        if origin.reused() && at_once && broken.is_of_connection() && origin.nothing_came() {
             return Failed::Stale;
         }
+        self.note_broken();
         Reason::UpstreamReset.into_refusal("before its answer").into()
     }
 }

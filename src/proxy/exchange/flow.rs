@@ -2,7 +2,7 @@
 
 use std::task::{Context as Poller, Poll};
 
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::endings::sent;
 use super::{BURST, Event, Exchange, Gone, Reason, Stage, Upload, upload};
@@ -27,11 +27,15 @@ impl Exchange<'_, '_> {
                 }
                 match upload::poll_read(self.down.session(), cx) {
                     Poll::Ready(Ok(Some(chunk))) => {
-                        self.upload_moved = Instant::now();
                         self.cx.request_bytes += chunk.len() as u64;
                         if self.cx.request_bytes > self.route.max_body {
                             return Poll::Ready(Event::Upload(upload::too_large(self.route.max_body)));
                         }
+                        let now = Instant::now();
+                        let waited =
+                            if self.upload_waits_for_client { now - self.upload_moved } else { Duration::ZERO };
+                        self.pace.came(chunk.len(), waited, self.cx.state.limits.min_send_rate, now);
+                        self.upload_moved = now;
                         if origin.write(cx, chunk).is_err() {
                             self.upload = Upload::Stopped;
                             return Poll::Pending;
@@ -49,7 +53,11 @@ impl Exchange<'_, '_> {
                         return Poll::Ready(Event::Upload(refusal));
                     }
                     Poll::Pending => {
-                        self.upload_waits_for_client = true;
+                        if !std::mem::replace(&mut self.upload_waits_for_client, true) {
+                            let now = Instant::now();
+                            self.pace.was_blocked(now - self.upload_moved);
+                            self.upload_moved = now;
+                        }
                         return Poll::Pending;
                     }
                 }
@@ -64,6 +72,7 @@ impl Exchange<'_, '_> {
                     self.upload = Upload::Done;
                     self.upload_moved = Instant::now();
                     self.answer_moved = self.upload_moved;
+                    self.pace.took = Duration::ZERO;
                     if self.streamed {
                         // Its work begins: a place that was lent meanwhile is needed again.
                         self.cx.watch.waits_for_application();
@@ -109,6 +118,7 @@ impl Exchange<'_, '_> {
             }
             if self.waits_for_client {
                 self.waits_for_client = false;
+                self.pace.took += self.answer_moved.elapsed();
                 self.answer_moved = Instant::now();
             }
             let Poll::Ready(read) = origin.poll_body(cx) else {
