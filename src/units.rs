@@ -251,6 +251,14 @@ impl<T: JsonSchema> JsonSchema for Auto<T> {
     }
 }
 
+/// Writes an optional section so that it reads back as it is, also where one left out would be inherited or is on.
+pub(crate) fn some_or_off<T: Serialize, S: Serializer>(section: &Option<T>, s: S) -> Result<S::Ok, S::Error> {
+    match section {
+        Some(section) => section.serialize(s),
+        None => s.serialize_str("off"),
+    }
+}
+
 /// Splits a number from the unit behind it.
 fn split_unit(s: &str) -> Option<(f64, &str)> {
     let at = s.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(s.len());

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::policy::{breaker, fault, priority, rate_limit, retry, timeout};
-use crate::units::Size;
+use crate::units::{Size, some_or_off};
 
 /// What every route starts from.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq)]
@@ -70,14 +70,6 @@ fn default_retry() -> Option<retry::Settings> {
     Some(retry::Settings::default())
 }
 
-/// Left out, it is on; so what is off has to be written.
-fn some_or_off<S: Serializer>(retry: &Option<retry::Settings>, s: S) -> Result<S::Ok, S::Error> {
-    match retry {
-        Some(retry) => retry.serialize(s),
-        None => s.serialize_str("off"),
-    }
-}
-
 /// One route.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -91,7 +83,7 @@ pub struct Route {
     #[serde(default)]
     pub upstream: Option<String>,
     /// How the path that the upstream sees differs from the one received.
-    #[serde(default)]
+    #[serde(default, serialize_with = "some_or_off")]
     pub rewrite: Option<Rewrite>,
     /// Let %2f and %5c through in a path.
     #[serde(default)]
@@ -116,7 +108,7 @@ pub struct Route {
     #[serde(default)]
     pub max_concurrent: Option<u32>,
     /// Who is believed to be who, for keys with `jwt:CLAIM`.
-    #[serde(default)]
+    #[serde(default, serialize_with = "some_or_off")]
     pub jwt: Option<Jwt>,
     /// How many requests a key may make in a time; all of them must allow a request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -125,10 +117,10 @@ pub struct Route {
     #[serde(default = "default_retry", serialize_with = "some_or_off")]
     pub retry: Option<retry::Settings>,
     /// A breaker of this route alone, beside the upstream's.
-    #[serde(default)]
+    #[serde(default, serialize_with = "some_or_off")]
     pub circuit_breaker: Option<breaker::Settings>,
     /// Faults on purpose.
-    #[serde(default)]
+    #[serde(default, serialize_with = "some_or_off")]
     pub fault: Option<fault::Settings>,
 }
 

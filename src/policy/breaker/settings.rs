@@ -8,7 +8,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::policy::failure::Failure;
-use crate::units::{Duration, Ratio};
+use crate::units::{Duration, Ratio, some_or_off};
 
 /// Stops calling an application that fails or hangs, and asks it from time to time whether it is back.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq)]
@@ -69,14 +69,6 @@ pub struct SlowCall {
 impl Default for SlowCall {
     fn default() -> Self {
         SlowCall { over: Duration::from_secs(2), rate: Ratio::percent(80.0) }
-    }
-}
-
-/// Left out, it is on; so what is off has to be written.
-fn some_or_off<S: Serializer>(slow: &Option<SlowCall>, s: S) -> Result<S::Ok, S::Error> {
-    match slow {
-        Some(slow) => slow.serialize(s),
-        None => s.serialize_str("off"),
     }
 }
 
