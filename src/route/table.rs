@@ -186,13 +186,13 @@ impl Table {
         };
         let counts = before.map(|t| t.counts.clone());
         let counts = counts.unwrap_or_else(|| Arc::new(rate_limit::Table::new(seeds.keys)));
-        let verifiers = jwt::compile(&config.routes, seeds.tokens, before.map_or(&[], |t| &t.verifiers))?;
+        let verifiers = jwt::compile(config, seeds.tokens, before.map_or(&[], |t| &t.verifiers))?;
         let mut routes = Vec::with_capacity(config.routes.len());
         for (index, route) in config.routes.iter().enumerate() {
             let known = before.and_then(|t| t.routes.iter().find(|r| r.name == route.name));
             let mut compiled = Route::compile(index, route, config, &upstreams, metrics, known.map(AsRef::as_ref))?;
             compiled.limits = limits::compile(route, &counts, &compiled.metrics)?;
-            compiled.jwt = jwt::of(route, &verifiers);
+            compiled.jwt = jwt::of(route, config, &verifiers);
             routes.push(Arc::new(compiled));
         }
         let rules: Vec<Rule> = config.routes.iter().map(|r| rule(r, config)).collect();

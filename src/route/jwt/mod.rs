@@ -18,7 +18,8 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::config::{self, Jwt, KeySource};
+use crate::config::{self, Config, Jwt, KeySource};
+use crate::policy::priority;
 use keys::Keys;
 pub use keys::KeysError;
 
@@ -87,9 +88,16 @@ pub enum JwtError {
     },
 }
 
-/// The names of the claims that a route's keys use.
-fn used(route: &config::Route) -> impl Iterator<Item = String> {
-    let parts = route.rate_limits.iter().flat_map(|limit| &limit.key);
+/// The names of the claims that a route's keys use: those of its limits, of its priority, and of its upstream's tenants.
+fn used<'c>(route: &'c config::Route, config: &'c Config) -> impl Iterator<Item = String> + use<'c> {
+    let only = config.upstreams.values().next().filter(|_| config.upstreams.len() == 1);
+    let upstream = route.upstream.as_ref().map_or(only, |name| config.upstreams.get(name));
+    let tenants = upstream.and_then(|u| u.queue.as_ref()).into_iter().flat_map(|queue| &queue.fair_by);
+    let asked = match &route.priority {
+        priority::Setting::Asked(asked) => Some(&asked.from),
+        priority::Setting::Is(_) => None,
+    };
+    let parts = route.rate_limits.iter().flat_map(|limit| &limit.key).chain(tenants).chain(asked);
     parts.filter_map(|part| match part.parse() {
         Ok(KeySource::Jwt(claim)) => Some(claim),
         _ => None,
@@ -99,13 +107,13 @@ fn used(route: &config::Route) -> impl Iterator<Item = String> {
 /// One verifier for each section `jwt` that some key uses, for all routes that have the same. What did not change is taken
 /// from `before`, with the keys that it has.
 pub(super) fn compile(
-    routes: &[config::Route],
+    config: &Config,
     seed: [u64; 2],
     before: &[Arc<Verifier>],
 ) -> Result<Vec<Arc<Verifier>>, JwtError> {
     let mut sections: Vec<(&Jwt, Vec<String>)> = Vec::new();
-    for route in routes {
-        let (Some(jwt), names) = (&route.jwt, used(route)) else { continue };
+    for route in &config.routes {
+        let (Some(jwt), names) = (&route.jwt, used(route, config)) else { continue };
         let names: Vec<String> = names.collect();
         match sections.iter_mut().find(|(known, _)| *known == jwt) {
             _ if names.is_empty() => {}
@@ -125,8 +133,8 @@ pub(super) fn compile(
 }
 
 /// The verifier of a route; none where no key uses a claim.
-pub(super) fn of(route: &config::Route, verifiers: &[Arc<Verifier>]) -> Option<Arc<Verifier>> {
-    used(route).next()?;
+pub(super) fn of(route: &config::Route, config: &Config, verifiers: &[Arc<Verifier>]) -> Option<Arc<Verifier>> {
+    used(route, config).next()?;
     verifiers.iter().find(|v| Some(&v.settings) == route.jwt.as_ref()).cloned()
 }
 

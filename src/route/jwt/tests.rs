@@ -137,21 +137,35 @@ fn routes_share_what_they_know_of_the_same_section() {
         let route: Value = json!({ "name": name, "jwt": { "jwks_file": file }, "rate_limits": limit });
         serde_json::from_value(route).unwrap()
     };
-    let mut routes = vec![
+    let routes = vec![
         route("a", file.path(), &["jwt:sub", "client_ip"]),
         route("b", file.path(), &["jwt:tenant", "jwt:sub"]),
         route("c", other.path(), &["jwt:sub"]),
         route("d", Path::new("/nowhere"), &["client_ip"]),
     ];
-    let first = compile(&routes, [1, 2], &[]).unwrap();
+    let text =
+        "listeners: [{ name: in, address: '127.0.0.1:0' }]\nupstreams: { app: { endpoints: ['127.0.0.1:1'] } }\n";
+    let mut config = config::load(text, "t", &|_| None).unwrap();
+    config.routes = routes;
+    let first = compile(&config, [1, 2], &[]).unwrap();
     assert_eq!(first.iter().map(|v| v.names.join(",")).collect::<Vec<_>>(), ["sub,tenant", "sub"]);
-    assert!(Arc::ptr_eq(&of(&routes[0], &first).unwrap(), &of(&routes[1], &first).unwrap()));
-    assert!(of(&routes[3], &first).is_none(), "no key of it uses a claim");
+    assert!(Arc::ptr_eq(
+        &of(&config.routes[0], &config, &first).unwrap(),
+        &of(&config.routes[1], &config, &first).unwrap()
+    ));
+    assert!(of(&config.routes[3], &config, &first).is_none(), "no key of it uses a claim");
+    let mut tenants = config.clone();
+    tenants.routes.truncate(1);
+    tenants.routes[0].rate_limits.clear();
+    tenants.upstreams.values_mut().next().unwrap().queue =
+        Some(serde_json::from_value(json!({ "max_concurrent": 1, "fair_by": ["jwt:merchant"] })).unwrap());
+    let tenants = compile(&tenants, [1, 2], &first).unwrap();
+    assert_eq!(tenants[0].names, ["merchant"], "tenants take turns by a claim");
     // A file that is gone, or bad, does not hinder the reload of something else.
     std::fs::write(other.path(), "bad").unwrap();
-    routes.remove(1);
-    let second = compile(&routes, [1, 2], &first).unwrap();
+    config.routes.remove(1);
+    let second = compile(&config, [1, 2], &first).unwrap();
     assert!(Arc::ptr_eq(&first[1], &second[1]) && !Arc::ptr_eq(&first[0], &second[0]));
-    let error = compile(&routes, [1, 2], &[]).err().unwrap().to_string();
+    let error = compile(&config, [1, 2], &[]).err().unwrap().to_string();
     assert!(error.contains("expected a JSON Web Key Set"), "{error}");
 }
