@@ -77,7 +77,7 @@ fn a_thousand_wait(c: &mut Criterion) {
 }
 
 fn the_queue_is_full(c: &mut Criterion) {
-    for tenants in [1u64, 1000] {
+    for tenants in [1u64, 500, 1000] {
         let queue = queue(MaxConcurrent::Fixed(1), 1000);
         let _running = queue.enter(&ask(0), NOW);
         let _waiting: Vec<Entered> = (0..1000).map(|i| queue.enter(&ask(i % tenants), NOW)).collect();

@@ -137,6 +137,11 @@ impl Core {
         self.service
     }
 
+    /// Whether anything has become of any waiter.
+    pub(super) fn has_told(&self) -> bool {
+        !self.told.is_empty()
+    }
+
     /// The waiters of which something has become since this was last asked.
     pub(super) fn told(&mut self) -> std::vec::Drain<'_, Handle> {
         self.told.drain(..)

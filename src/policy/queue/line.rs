@@ -221,10 +221,16 @@ impl Line {
         self.free.push(handle.slot);
     }
 
-    /// Whether anybody of a priority waits for a cap that has room.
-    pub(super) fn any(&self, class: usize, has_room: impl Fn(Cap) -> bool) -> bool {
-        let by_cap = self.classes[class].by_cap.iter().enumerate();
-        by_cap.into_iter().any(|(cap, waiting)| *waiting > 0 && has_room(Cap(cap as u32)))
+    /// No tenant has more waiters than this: each of the others has one at least.
+    pub(super) fn most_at_most(&self, class: usize) -> u32 {
+        let Class { by_age, ring, .. } = &self.classes[class];
+        (by_age.len + 1).saturating_sub(ring.len)
+    }
+
+    /// Whether anybody of a priority waits for such a cap.
+    pub(super) fn any(&self, class: usize, such: impl Fn(Cap) -> bool) -> bool {
+        let mut by_cap = self.classes[class].by_cap.iter().enumerate();
+        by_cap.any(|(cap, waiting)| *waiting > 0 && such(Cap(cap as u32)))
     }
 
     /// Who is next in a priority among those whose cap has room. With [`Line::turn_over`] it was its tenant's turn.

@@ -149,6 +149,9 @@ impl Inner {
     pub(super) fn step<T>(&self, step: impl FnOnce(&mut Inside) -> T) -> T {
         let mut state = self.state.lock();
         let result = step(&mut state);
+        if !state.core.has_told() {
+            return result;
+        }
         let Inside { core, wakers, .. } = &mut *state;
         let mut first = None;
         let mut others = Vec::new();

@@ -31,15 +31,18 @@ impl Core {
             }
         }
         if mine > 0 {
-            // A tenant with clearly more waiters than this one's.
-            let (slot, most) = self.line.newest_of_most(class, any)?;
-            if most >= self.line.waiting_of(class, ask.tenant) + 2 {
+            // A tenant with clearly more waiters than this one's …
+            let enough = self.line.waiting_of(class, ask.tenant) + 2;
+            if self.line.most_at_most(class) >= enough
+                && let Some((slot, most)) = self.line.newest_of_most(class, any)
+                && most >= enough
+            {
                 return Some(slot);
             }
-            // Or one that could not take a free place anyway, for one that could.
-            if self.caps[ask.cap.index()].is_free() {
-                let stuck = self.line.newest_of_most(class, |cap| !self.caps[cap.index()].is_free());
-                return stuck.map(|(slot, _)| slot);
+            // … or one that could not take a free place anyway, for one that could.
+            let stuck = |cap: Cap| !self.caps[cap.index()].is_free();
+            if !stuck(ask.cap) && self.line.any(class, stuck) {
+                return self.line.newest_of_most(class, stuck).map(|(slot, _)| slot);
             }
             return None;
         }
