@@ -223,8 +223,8 @@ impl Line {
 
     /// No tenant has more waiters than this: each of the others has one at least.
     pub(super) fn most_at_most(&self, class: usize) -> u32 {
-        let Class { by_age, ring, .. } = &self.classes[class];
-        (by_age.len + 1).saturating_sub(ring.len)
+        let Class { by_age, turns, .. } = &self.classes[class];
+        (by_age.len + 1).saturating_sub(turns.tenants())
     }
 
     /// Whether anybody of a priority waits for such a cap.
@@ -263,8 +263,10 @@ impl Line {
     /// Whether nothing is kept of anybody.
     #[cfg(test)]
     pub(super) fn is_clean(&self) -> bool {
-        let classes =
-            self.classes.iter().all(|c| c.by_age.len == 0 && c.turns.is_empty() && c.by_cap.iter().all(|n| *n == 0));
+        let classes = self
+            .classes
+            .iter()
+            .all(|c| c.by_age.len == 0 && c.turns.tenants() == 0 && c.by_cap.iter().all(|n| *n == 0));
         let slots = self.free.len() == self.waiters.len() && self.free_tenants.len() == self.tenants.len();
         let lanes = self.tenants.iter().all(|t| t.lanes.is_empty());
         classes && slots && lanes && self.known.is_empty() && self.waiting == 0

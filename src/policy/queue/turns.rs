@@ -42,10 +42,9 @@ impl Turns {
         Turns { round: 1, now: List::EMPTY, later: List::EMPTY, served: HashSet::new() }
     }
 
-    /// Whether no tenant waits.
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.now.len == 0 && self.later.len == 0
+    /// How many tenants wait.
+    pub(super) fn tenants(&self) -> u32 {
+        self.now.len + self.later.len
     }
 
     /// The first of those due in this round, and of those due in the next.
