@@ -96,10 +96,10 @@ const LATEST_MS: u64 = u64::MAX >> BITS;
 
 impl Switches {
     /// What a policy does at this moment. `now` is the time since some fixed moment.
-    pub fn get(&self, policy: Policy, now: Duration) -> Switch {
+    pub fn get(&self, policy: Policy, now: impl FnOnce() -> Duration) -> Switch {
         match self.words[policy.index()].load(Ordering::Relaxed) {
             0 => Switch::Configured,
-            word => unpack(word, now).0,
+            word => unpack(word, now()).0,
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
     fn nothing_is_set_at_first() {
         let switches = Switches::default();
         for policy in Policy::ALL {
-            assert_eq!(switches.get(policy, at(0)), Switch::Configured);
+            assert_eq!(switches.get(policy, || at(0)), Switch::Configured);
             assert_eq!(switches.get_with_end(policy, Duration::MAX), (Switch::Configured, None));
         }
     }
@@ -159,7 +159,7 @@ mod tests {
                 switches.set(policy, switch, None).unwrap();
                 for other in Policy::ALL {
                     let expected = if other == policy { switch } else { Switch::Configured };
-                    assert_eq!(switches.get(other, Duration::MAX), expected);
+                    assert_eq!(switches.get(other, || Duration::MAX), expected);
                 }
                 switches.set(policy, Switch::Configured, Some(at(5))).unwrap();
                 assert_eq!(switches.get_with_end(policy, at(0)), (Switch::Configured, None));
@@ -172,16 +172,16 @@ mod tests {
         let switches = Switches::default();
         switches.set(Policy::Queue, Switch::Off, Some(at(1000))).unwrap();
         assert_eq!(switches.get_with_end(Policy::Queue, at(999)), (Switch::Off, Some(at(1000))));
-        assert_eq!(switches.get(Policy::Queue, at(1000)), Switch::Configured);
+        assert_eq!(switches.get(Policy::Queue, || at(1000)), Switch::Configured);
         // An end that has passed already, and ends at both edges of the clock.
         switches.set(Policy::Queue, Switch::On, Some(Duration::ZERO)).unwrap();
-        assert_eq!(switches.get(Policy::Queue, at(1)), Switch::Configured);
+        assert_eq!(switches.get(Policy::Queue, || at(1)), Switch::Configured);
         switches.set(Policy::Queue, Switch::On, Some(Duration::MAX)).unwrap();
-        assert_eq!(switches.get(Policy::Queue, at(1 << 50)), Switch::On);
+        assert_eq!(switches.get(Policy::Queue, || at(1 << 50)), Switch::On);
         // Never shorter than asked for.
         switches.set(Policy::Queue, Switch::Observe, Some(Duration::from_micros(1500))).unwrap();
-        assert_eq!(switches.get(Policy::Queue, Duration::from_micros(1499)), Switch::Observe);
-        assert_eq!(switches.get(Policy::Queue, at(2)), Switch::Configured);
+        assert_eq!(switches.get(Policy::Queue, || Duration::from_micros(1499)), Switch::Observe);
+        assert_eq!(switches.get(Policy::Queue, || at(2)), Switch::Configured);
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
         for policy in [Policy::Retry, Policy::Fault] {
             switches.set(policy, Switch::Off, None).unwrap();
             assert_eq!(switches.set(policy, Switch::Observe, None), Err(CannotObserve(policy)));
-            assert_eq!(switches.get(policy, at(0)), Switch::Off, "left as it was");
+            assert_eq!(switches.get(policy, || at(0)), Switch::Off, "left as it was");
         }
         assert_eq!(CannotObserve(Policy::Retry).to_string(), "expected on or off: retry cannot observe");
     }

@@ -14,7 +14,7 @@ use crate::upstream::breaker::Breaker;
 fn asked(route: &Route) -> impl Iterator<Item = (&Arc<Breaker>, Mode)> {
     let breakers = [route.breaker.as_ref(), route.upstream.breaker.as_ref()];
     let any = breakers.iter().any(Option::is_some);
-    let switch = if any { route.switches.get(Policy::CircuitBreaker, timer::uptime()) } else { Switch::Configured };
+    let switch = if any { route.switches.get(Policy::CircuitBreaker, timer::uptime) } else { Switch::Configured };
     breakers.into_iter().flatten().filter_map(move |breaker| match switch {
         Switch::Configured => Some((breaker, breaker.settings.mode)),
         // One that is forced open acts already.

@@ -23,7 +23,7 @@ impl Proxy {
         timer: &mut Timer,
     ) -> Result<(), Refusal> {
         let Some(settings) = &route.fault else { return Ok(()) };
-        if route.switches.get(Policy::Fault, timer::uptime()) == Switch::Off {
+        if route.switches.get(Policy::Fault, timer::uptime) == Switch::Off {
             return Ok(());
         }
         let present = settings.when.as_ref().is_some_and(|when| down.request().headers.contains_key(&when.header));

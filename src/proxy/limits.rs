@@ -47,7 +47,7 @@ pub(super) fn admit(cx: &Context, route: &Route, headers: &HeaderMap) -> Result<
         return Ok(());
     }
     let now = timer::uptime();
-    let switch = route.switches.get(Policy::RateLimits, now);
+    let switch = route.switches.get(Policy::RateLimits, || now);
     if switch == Switch::Off {
         return Ok(());
     }

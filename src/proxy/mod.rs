@@ -244,7 +244,6 @@ impl Proxy {
             _ => (Bytes::new(), None),
         };
         // 5 enter
-        breakers::check(&route)?;
         place::enter(cx, &route, down, timer, request).await?;
         // 6 attempt
         let attempts = Attempts { proxy: self, route: &route, request, body };

@@ -1,13 +1,14 @@
-//! Step 5: the queue of the upstream. A request that is let through holds a place at the application.
+//! Step 5: the queue of the upstream. A request that is let through holds a place at the application. What an open breaker
+//! would refuse behind the queue is refused before it waits.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
 use tokio::time::Duration;
 
-use super::Received;
 use super::context::Context;
 use super::downstream::Downstream;
+use super::{Received, breakers};
 use crate::policy::breaker;
 use crate::policy::failure::Failure;
 use crate::policy::mode::Mode;
@@ -68,7 +69,7 @@ pub(super) async fn enter(
 ) -> Result<(), Refusal> {
     let Some(queue) = route.upstream.queue_for(route.cap()) else { return Ok(()) };
     let now = timer::uptime();
-    let mode = match route.switches.get(Policy::Queue, now) {
+    let mode = match route.switches.get(Policy::Queue, || now) {
         Switch::Configured => None,
         Switch::On => Some(Mode::Enforce),
         Switch::Observe => Some(Mode::Observe),
@@ -87,9 +88,14 @@ pub(super) async fn enter(
         Some(mode) => queue.enter_in(mode, &ask, now),
     };
     let permit = match entered {
+        // The breakers are asked again when the attempt begins, which is now.
         Entered::Permit(permit) => permit,
-        Entered::Refused(refused) => return Err(refusal(route, refused)),
+        Entered::Refused(refused) => {
+            breakers::check(route)?;
+            return Err(refusal(route, refused));
+        }
         Entered::Wait(mut waiting) => {
+            breakers::check(route)?;
             // While the body is not read, what is read ahead of it would end the watch.
             let leaves = !request.streams_body();
             let granted = poll_fn(|poller| {

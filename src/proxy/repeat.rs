@@ -35,7 +35,7 @@ impl<'x> Repeat<'x> {
     /// Counts the request into the budget of its upstream.
     pub(super) fn new(proxy: &'x Proxy, route: &'x Route, request: &Received, headers: &HeaderMap) -> Self {
         let now = timer::uptime();
-        let settings = route.retry.as_ref().filter(|_| route.switches.get(Policy::Retry, now) != Switch::Off);
+        let settings = route.retry.as_ref().filter(|_| route.switches.get(Policy::Retry, || now) != Switch::Off);
         if settings.is_some() {
             route.upstream.retry_budget.deposit(now);
         }

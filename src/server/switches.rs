@@ -15,7 +15,7 @@ use crate::upstream::breaker::Breaker;
 /// What a policy of a route does now, as the gauge has it: 0 off, 1 observe, 2 on. None where the route does not have it.
 fn does(route: &Route, policy: Policy) -> Option<i64> {
     let configured = route.configured(policy)?;
-    Some(match route.switches.get(policy, timer::uptime()) {
+    Some(match route.switches.get(policy, timer::uptime) {
         Switch::Configured if configured.enforces => 2,
         Switch::On => 2,
         Switch::Configured | Switch::Observe => 1,

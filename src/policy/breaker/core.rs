@@ -86,6 +86,16 @@ impl Call {
     pub(super) fn resume(&mut self, now: Duration) {
         self.since = Some(now);
     }
+
+    /// When its age began, unless it was counted as slow already or waits for its client.
+    pub(super) fn since(&self) -> Option<Duration> {
+        self.since.filter(|_| self.slow.is_none())
+    }
+
+    /// It waits for its client from now on, and was not slow until now.
+    pub(super) fn pause(&mut self) {
+        self.since = None;
+    }
 }
 
 impl Core {
@@ -174,13 +184,6 @@ impl Core {
             Outcome::ClientLeft => self.left(&mut call, newly_slow, now),
         }
         self.judge(now)
-    }
-
-    /// When a call becomes slow, if it does.
-    pub(super) fn slow_at(&self, call: &Call) -> Option<Duration> {
-        let over = self.settings.slow_call?.over.get();
-        let waits = self.counts(call) && call.slow.is_none();
-        call.since.filter(|_| waits).map(|since| since.saturating_add(over))
     }
 
     /// Opens it until [`Core::close`] or [`Core::reset`].

@@ -22,6 +22,8 @@ pub struct Shared(Arc<Inner>);
 
 struct Inner {
     core: Mutex<Core>,
+    /// From which age on a call is slow; asked for each call, so it stands outside the lock.
+    over: Option<Duration>,
     clock: Clock,
     observer: Observer,
 }
@@ -42,7 +44,8 @@ impl Shared {
     /// A breaker, closed.
     pub fn new(settings: &Settings, clock: Clock, observer: Observer) -> Shared {
         let now = clock();
-        Shared(Arc::new(Inner { core: Mutex::new(Core::new(settings.clone(), now)), clock, observer }))
+        let over = settings.slow_call.map(|slow| slow.over.get());
+        Shared(Arc::new(Inner { core: Mutex::new(Core::new(settings.clone(), now)), over, clock, observer }))
     }
 
     /// Whether a call would be admitted, without one: asked before a call waits in a queue.
@@ -67,7 +70,7 @@ impl Shared {
     }
 
     fn ticket(&self, call: Result<Call, Refused>) -> Result<Ticket, Refused> {
-        call.map(|call| Ticket { breaker: Arc::clone(&self.0), call: Some(call) })
+        call.map(|call| Ticket { breaker: Arc::clone(&self.0), call: Some(call), told_slow: false })
     }
 
     /// Opens it until [`Shared::close`] or [`Shared::reset`]; it then refuses even where its mode is observe.
@@ -108,17 +111,21 @@ pub struct Ticket {
     breaker: Arc<Inner>,
     /// None once it is settled.
     call: Option<Call>,
+    /// [`Ticket::slow`] was called since its age began.
+    told_slow: bool,
 }
 
 impl Ticket {
     /// When its age passes `slow_call.over`, on the clock of the breaker: [`Ticket::slow`] is to be called then. None
     /// where slowness does not matter, was counted already, or cannot come because the call waits for its client.
     pub fn slow_at(&self) -> Option<Duration> {
-        self.call.as_ref().and_then(|call| self.breaker.core.lock().slow_at(call))
+        let since = self.call.as_ref().filter(|_| !self.told_slow)?.since()?;
+        Some(since.saturating_add(self.breaker.over?))
     }
 
     /// The moment of [`Ticket::slow_at`] has come and the call has not ended: it counts as slow now. Once is enough.
     pub fn slow(&mut self) {
+        self.told_slow = true;
         if let Some(call) = &mut self.call {
             self.breaker.step(|core, now| ((), core.slow(call, now)));
         }
@@ -127,13 +134,18 @@ impl Ticket {
     /// From now on the call waits for its client, to send or to read: its age stands still until [`Ticket::resume`], so
     /// that a slow client is never taken for a slow application.
     pub fn hold(&mut self) {
-        if let Some(call) = &mut self.call {
-            self.breaker.step(|core, now| ((), core.hold(call, now)));
+        let in_time = self.slow_at().is_none_or(|at| (self.breaker.clock)() < at);
+        match &mut self.call {
+            // Nothing has to be counted: the call stands still by itself.
+            Some(call) if in_time => call.pause(),
+            Some(call) => self.breaker.step(|core, now| ((), core.hold(call, now))),
+            None => {}
         }
     }
 
     /// From now on the call waits for the application: its age begins anew.
     pub fn resume(&mut self) {
+        self.told_slow = false;
         if let Some(call) = &mut self.call {
             call.resume((self.breaker.clock)());
         }
