@@ -56,7 +56,8 @@ fn our_own_refusals_count_nowhere() {
     assert!(seen.iter().filter(|r| r.as_str() == "queue_full").count() >= 10, "{seen:?}");
     assert!(seen.iter().any(|r| r == "queue_timeout"), "{seen:?}");
     // Too large: said before, and found out while it streams.
-    let large = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n".to_vec();
+    let mut large = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n".to_vec();
+    large.resize(large.len() + 2000, b'x');
     let mut chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n7D0\r\n".to_vec();
     chunked.resize(chunked.len() + 2000, b'x');
     for _ in 0..10 {

@@ -79,6 +79,7 @@ fn an_endpoint_that_never_accepts_is_passed_over_in_time() {
     }
     assert!(slow > 0, "the hole was tried");
     // Alone it is given up exactly then.
+    let more = "defaults: { timeouts: { connect: 300ms }, retry: off }";
     let proxy = before(&[address.to_string()], "", more);
     let started = Instant::now();
     let answer = Client::connect(proxy.addr("inbound")).get("/");
