@@ -94,8 +94,7 @@ impl Attempts<'_> {
                 }
                 self.wait(cx, down, timer, after).await?;
                 if gives_back {
-                    tickets = breakers::check(self.route)?;
-                    place::enter(cx, self.route, down, timer, self.request).await?;
+                    tickets = place::enter(cx, self.route, down, timer, self.request).await?;
                 }
             }
         }

@@ -240,8 +240,7 @@ impl Proxy {
             _ => (Bytes::new(), None),
         };
         // 5 enter
-        let tickets = breakers::check(&route)?;
-        place::enter(cx, &route, down, timer, request).await?;
+        let tickets = place::enter(cx, &route, down, timer, request).await?;
         // 6 attempt
         let attempts = Attempts { proxy: self, route: &route, request, body };
         let ended = attempts.run(cx, down, timer, tickets).await;
