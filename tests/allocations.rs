@@ -3,11 +3,17 @@
 // The lints know tests by #[test]; what the tests share is a test as well.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use allocation_counter::measure;
+use http::Method;
 use outboard::observe::metrics::Metrics;
+use outboard::policy::breaker::{self, Outcome, Shared};
+use outboard::policy::failure::Failure;
 use outboard::policy::rate_limit::{Algorithm, Decision, Limit, Table};
+use outboard::policy::retry::{self, Budget, BudgetSettings, Failed, Kind, Seen};
 use outboard::route::key::Source;
 use outboard::route::limits::Counted;
 use outboard::{config, route};
@@ -102,6 +108,86 @@ fn a_request_that_is_let_through_allocates_nothing_for_its_limits() {
     let counted = measure(|| (1..1000).for_each(|n| ask(Duration::from_millis(n))));
     assert_eq!(counted.count_total, 0, "{counted:?}");
     assert_eq!(route.limits[0].decisions.allowed.get(), 1000);
+}
+
+/// A call through every state: good ones, slow ones, ones that wait for their client, refused ones, probes.
+#[test]
+fn a_breaker_allocates_nothing_in_any_state() {
+    let clock = Arc::new(AtomicU64::new(0));
+    let now = clock.clone();
+    let settings = breaker::Settings::default();
+    for window in [settings.window, breaker::Window::Calls(100)] {
+        let settings = breaker::Settings { window, ..settings.clone() };
+        let now = now.clone();
+        let read = move || Duration::from_millis(now.load(Ordering::Relaxed));
+        let breaker = Shared::new(&settings, Arc::new(read), Arc::new(|_| {}));
+        let lease = Duration::from_secs(15);
+        let mut seen = [0; 4];
+        let counted = measure(|| {
+            for n in 0..20_000u64 {
+                clock.fetch_add(3, Ordering::Relaxed);
+                let _ = breaker.check();
+                let Ok(mut ticket) = breaker.admit(lease) else {
+                    seen[3] += 1;
+                    continue;
+                };
+                seen[usize::from(breaker.state().as_number())] += 1;
+                let fails = n / 5000 % 2 == 1;
+                match n % 4 {
+                    0 => ticket.slow(),
+                    1 => {
+                        ticket.hold();
+                        ticket.resume();
+                    }
+                    _ => {}
+                }
+                ticket.settle(match n % 8 {
+                    7 => Outcome::ClientLeft,
+                    6 => Outcome::Neutral,
+                    _ if fails => Outcome::Failure(Failure::Status(503)),
+                    _ => Outcome::Success,
+                });
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{counted:?}");
+        assert!(seen[0] > 5000 && seen[1] > 0 && seen[3] > 1000, "closed, half-open and refused: {seen:?}");
+    }
+}
+
+#[test]
+fn a_retry_allocates_nothing() {
+    let budget = Budget::new(&BudgetSettings::default(), Duration::ZERO);
+    let settings = retry::Settings::default();
+    let mut seen = [0; 3];
+    let counted = measure(|| {
+        for n in 0..20_000u64 {
+            let now = Duration::from_millis(n * 3);
+            budget.deposit(now);
+            let failed = Failed {
+                kind: [Kind::Connect, Kind::Reset, Kind::Stale, Kind::Status(503)][n as usize % 4],
+                seen: if n % 4 == 0 { Seen::Nothing } else { Seen::MaybeSeen },
+                method: if n % 3 == 0 { &Method::POST } else { &Method::GET },
+                has_idempotency_key: n % 2 == 0,
+                upstream_honours_keys: false,
+                attempt: 1,
+                body_at_hand: true,
+                body_len: 100,
+                other_endpoint: false,
+                retry_after: Some(Duration::from_millis(n % 50)),
+                time_left: Duration::from_secs(10),
+                expected_least: Duration::from_millis(1),
+                draining: false,
+                seed: n.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            };
+            match retry::decide(&settings, &failed) {
+                Some(again) if !again.charged || budget.withdraw(now) => seen[0] += 1,
+                Some(_) => seen[1] += 1,
+                None => seen[2] += 1,
+            }
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    assert!(seen.iter().all(|times| *times > 1000), "again, no budget, no: {seen:?}");
 }
 
 #[test]

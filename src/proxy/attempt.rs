@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::{Duration, Instant};
 
+use super::breakers::Tickets;
 use super::context::Context;
 use super::downstream::Downstream;
 use super::exchange::{self, Ended, Exchange, Failed, Upload};
@@ -58,12 +59,13 @@ impl Attempts<'_> {
         cx: &mut Context,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
+        mut tickets: Option<Tickets>,
     ) -> Result<Ended, Refusal> {
         let repeat = Repeat::new(self.proxy, self.route, self.request, &down.request().headers);
         let mut before = Before::default();
         loop {
             (cx.tries, cx.status) = (cx.tries + 1, 0);
-            cx.watch = breakers::admit(self.route)?;
+            cx.watch = breakers::admit(self.route, tickets.take())?;
             let result = self.attempt(cx, down, timer, &mut before, &repeat).await;
             if matches!(result, Err(Failed::Stale | Failed::Unsent)) {
                 cx.watch.says_nothing();
@@ -92,7 +94,7 @@ impl Attempts<'_> {
                 }
                 self.wait(cx, down, timer, after).await?;
                 if gives_back {
-                    place::enter(cx, self.route, down, timer, self.request).await?;
+                    tickets = place::enter(cx, self.route, down, timer, self.request).await?;
                 }
             }
         }

@@ -33,12 +33,24 @@ fn refusal(refused: Refused) -> Refusal {
     Refusal::new(Reason::BreakerOpen, detail).retry_after(refused.retry_after)
 }
 
-/// Asks before anything is waited for: what would be refused behind the queue is refused before it.
-pub(super) fn check(route: &Route) -> Result<(), Refusal> {
+/// What the breakers of a request gave out.
+pub(super) type Tickets = [Option<Ticket>; 2];
+
+/// Asks before anything is waited for: what would be refused behind the queue is refused before it. While a breaker is
+/// half-open those that may be probes are told now, so that nobody else waits for an application that may be dead.
+pub(super) fn check(route: &Route) -> Result<Option<Tickets>, Refusal> {
+    let mut tries = false;
     for (breaker, mode) in asked(route) {
-        breaker.shared.check_in(mode).map_err(refusal)?;
+        let state = breaker.shared.check_in(mode).map_err(refusal)?;
+        tries |= state == State::HalfOpen && mode != Mode::Observe;
     }
-    Ok(())
+    if !tries {
+        return Ok(None);
+    }
+    let mut tickets = take(route)?;
+    // The queue's time is not the application's.
+    tickets.iter_mut().flatten().for_each(Ticket::hold);
+    Ok(Some(tickets))
 }
 
 /// Whether all is well as far as they know: a request is tried again only then.
@@ -46,15 +58,25 @@ pub(super) fn are_closed(route: &Route) -> bool {
     asked(route).all(|(breaker, mode)| mode == Mode::Observe || breaker.shared.state() == State::Closed)
 }
 
-/// Lets an attempt through, as a probe where a breaker is half-open.
-pub(super) fn admit(route: &Route) -> Result<Watch, Refusal> {
-    let mut tickets: [Option<Ticket>; 2] = [None, None];
-    for ((breaker, mode), place) in asked(route).zip(&mut tickets) {
-        let ticket = breaker.shared.admit_in(mode, route.timeouts.total).map_err(refusal)?;
-        if ticket.would_refuse().is_some() {
-            route.metrics.observed(Reason::BreakerOpen);
+/// Lets an attempt through, as a probe where a breaker is half-open. `early` is what [`check`] gave out.
+pub(super) fn admit(route: &Route, early: Option<Tickets>) -> Result<Watch, Refusal> {
+    let tickets = match early.filter(|tickets| tickets.iter().flatten().all(Ticket::counts)) {
+        Some(mut tickets) => {
+            tickets.iter_mut().flatten().for_each(Ticket::resume);
+            tickets
         }
-        *place = Some(ticket);
+        None => take(route)?,
+    };
+    for _ in tickets.iter().flatten().filter(|ticket| ticket.would_refuse().is_some()) {
+        route.metrics.observed(Reason::BreakerOpen);
     }
     Ok(Watch::begin(&route.upstream, tickets))
+}
+
+fn take(route: &Route) -> Result<Tickets, Refusal> {
+    let mut tickets: Tickets = [None, None];
+    for ((breaker, mode), place) in asked(route).zip(&mut tickets) {
+        *place = Some(breaker.shared.admit_in(mode, route.timeouts.total).map_err(refusal)?);
+    }
+    Ok(tickets)
 }

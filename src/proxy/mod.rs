@@ -244,10 +244,10 @@ impl Proxy {
             _ => (Bytes::new(), None),
         };
         // 5 enter
-        place::enter(cx, &route, down, timer, request).await?;
+        let tickets = place::enter(cx, &route, down, timer, request).await?;
         // 6 attempt
         let attempts = Attempts { proxy: self, route: &route, request, body };
-        let ended = attempts.run(cx, down, timer).await;
+        let ended = attempts.run(cx, down, timer, tickets).await;
         cx.leave_place();
         ended
     }

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use tokio::time::Duration;
 
+use super::breakers::Tickets;
 use super::context::Context;
 use super::downstream::Downstream;
 use super::{Received, breakers};
@@ -59,21 +60,21 @@ impl Place {
     }
 }
 
-/// Asks for a place, and waits for it where there is none.
+/// Asks for a place, and waits for it where there is none; returns what the breakers gave out to one that waited.
 pub(super) async fn enter(
     cx: &mut Context,
     route: &Route,
     down: &mut Downstream<'_>,
     timer: &mut Timer,
     request: &Received,
-) -> Result<(), Refusal> {
-    let Some(queue) = route.upstream.queue_for(route.cap()) else { return Ok(()) };
+) -> Result<Option<Tickets>, Refusal> {
+    let Some(queue) = route.upstream.queue_for(route.cap()) else { return Ok(None) };
     let now = timer::uptime();
     let mode = match route.switches.get(Policy::Queue, || now) {
         Switch::Configured => None,
         Switch::On => Some(Mode::Enforce),
         Switch::Observe => Some(Mode::Observe),
-        Switch::Off => return Ok(()),
+        Switch::Off => return Ok(None),
     };
     let headers = &down.request().headers;
     let priority = match route.urgency.fixed() {
@@ -87,6 +88,7 @@ pub(super) async fn enter(
         None => queue.enter(&ask, now),
         Some(mode) => queue.enter_in(mode, &ask, now),
     };
+    let mut tickets = None;
     let permit = match entered {
         // The breakers are asked again when the attempt begins, which is now.
         Entered::Permit(permit) => permit,
@@ -95,7 +97,7 @@ pub(super) async fn enter(
             return Err(refusal(route, refused));
         }
         Entered::Wait(mut waiting) => {
-            breakers::check(route)?;
+            tickets = breakers::check(route)?;
             // While the body is not read, what is read ahead of it would end the watch.
             let leaves = !request.streams_body();
             let granted = poll_fn(|poller| {
@@ -124,7 +126,7 @@ pub(super) async fn enter(
         metrics.waited(priority.index(), permit.wait().as_secs_f64());
     }
     cx.place = Some(Place { permit, lent: false, outcome: Outcome::Neutral });
-    Ok(())
+    Ok(tickets)
 }
 
 fn reason(refused: Refused) -> Reason {

@@ -145,11 +145,11 @@ impl Core {
         (Ok(Call { generation: self.generation, part, since: Some(now), slow: None }), transition)
     }
 
-    /// Whether a call would be admitted.
-    pub(super) fn check(&mut self, mode: Mode, now: Duration) -> (Result<(), Refused>, Option<Transition>) {
+    /// Whether a call would be admitted, and in which state.
+    pub(super) fn check(&mut self, mode: Mode, now: Duration) -> (Result<State, Refused>, Option<Transition>) {
         let transition = self.refresh(now);
         let refused = self.refusal(mode, now).filter(|_| !self.lets_pass(mode));
-        (refused.map_or(Ok(()), Err), transition)
+        (refused.map_or(Ok(self.state), Err), transition)
     }
 
     /// The age of a call passed `over`.
@@ -267,7 +267,8 @@ impl Core {
         self.since.saturating_add(self.settings.open_for.get())
     }
 
-    fn counts(&self, call: &Call) -> bool {
+    /// Whether the outcome of a call still says something.
+    pub(super) fn counts(&self, call: &Call) -> bool {
         call.generation == self.generation && !matches!(call.part, Part::None(_))
     }
 

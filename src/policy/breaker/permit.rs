@@ -48,13 +48,14 @@ impl Shared {
         Shared(Arc::new(Inner { core: Mutex::new(Core::new(settings.clone(), now)), over, clock, observer }))
     }
 
-    /// Whether a call would be admitted, without one: asked before a call waits in a queue.
-    pub fn check(&self) -> Result<(), Refused> {
+    /// Whether a call would be admitted, without one: asked before a call waits in a queue. Half-open, a call that has to
+    /// wait is to be admitted before, and held: more would wait otherwise than can be probes.
+    pub fn check(&self) -> Result<State, Refused> {
         self.0.step(|core, now| core.check(core.mode(), now))
     }
 
     /// As [`Shared::check`], under another mode than the configured one.
-    pub fn check_in(&self, mode: Mode) -> Result<(), Refused> {
+    pub fn check_in(&self, mode: Mode) -> Result<State, Refused> {
         self.0.step(|core, now| core.check(mode, now))
     }
 
@@ -149,6 +150,11 @@ impl Ticket {
         if let Some(call) = &mut self.call {
             call.resume((self.breaker.clock)());
         }
+    }
+
+    /// Whether its outcome still counts: the breaker has not changed its state since it was admitted.
+    pub fn counts(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| self.breaker.core.lock().counts(call))
     }
 
     /// The refusal that the call would have met if the breaker did not merely observe.

@@ -390,7 +390,7 @@ fn observed_it_says_what_it_would_do_and_refuses_nothing() {
     let bench = Bench::opened(&with(|s| s.mode = Mode::Observe));
     let ticket = bench.admit();
     assert_eq!(ticket.would_refuse(), Some(Refused { retry_after: Duration::from_secs(30), state: State::Open }));
-    assert_eq!(bench.breaker.check(), Ok(()));
+    assert_eq!(bench.breaker.check().map(drop), Ok(()));
     ticket.settle(FAILED);
     assert_eq!(bench.figures(), (0, 0, 0), "as if it had been refused");
     bench.wait(30_000);
@@ -434,7 +434,7 @@ fn forced_open_it_refuses_everything_until_it_is_closed_by_hand() {
 fn a_switch_says_what_the_configuration_does_not() {
     let bench = Bench::opened(&Settings::default());
     assert!(bench.breaker.admit_in(Mode::Observe, LEASE).is_ok_and(|ticket| ticket.would_refuse().is_some()));
-    assert_eq!(bench.breaker.check_in(Mode::Observe), Ok(()));
+    assert_eq!(bench.breaker.check_in(Mode::Observe).map(drop), Ok(()));
     let bench = Bench::opened(&with(|s| s.mode = Mode::Observe));
     assert!(bench.breaker.admit_in(Mode::Enforce, LEASE).is_err());
     assert!(bench.breaker.check_in(Mode::Enforce).is_err());

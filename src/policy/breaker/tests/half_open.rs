@@ -22,6 +22,22 @@ fn so_many_probes_and_no_more() {
 }
 
 #[test]
+fn a_probe_that_waits_for_its_turn_counts_until_the_state_changes() {
+    let bench = half_open(&Settings::default());
+    assert_eq!(bench.breaker.check(), Ok(State::HalfOpen));
+    let mut probes: Vec<Ticket> = (0..5).map(|_| bench.admit()).collect();
+    probes.iter_mut().for_each(Ticket::hold);
+    bench.wait(5000);
+    assert!(bench.breaker.check().is_err(), "its place is taken while it waits");
+    assert!(probes.iter().all(Ticket::counts));
+    probes.pop().unwrap().settle(Outcome::ClientLeft);
+    assert_eq!(bench.breaker.check(), Ok(State::HalfOpen), "it was refused elsewhere, and was never slow");
+    (0..3).for_each(|_| probes.pop().unwrap().settle(FAILED));
+    assert_eq!(bench.state(), State::Open);
+    assert!(!probes[0].counts(), "it was admitted before it opened again");
+}
+
+#[test]
 fn an_outcome_frees_no_place_for_a_sixth() {
     let bench = half_open(&Settings::default());
     let mut probes: Vec<Ticket> = (0..5).map(|_| bench.admit()).collect();
@@ -118,7 +134,7 @@ fn a_lost_probe_frees_its_place_when_its_lease_is_over() {
     bench.wait(14_999);
     assert_eq!(refused(&bench.breaker).retry_after, Duration::from_millis(1));
     bench.wait(1);
-    assert_eq!(bench.breaker.check(), Ok(()));
+    assert_eq!(bench.breaker.check().map(drop), Ok(()));
     bench.calls(3, Outcome::Success);
     assert_eq!(bench.told(), [(State::HalfOpen, State::Closed, Why::ProbesGood)]);
     drop(lost);
@@ -146,7 +162,7 @@ fn slow_probes_that_are_lost_wedge_nothing() {
     others.pop().unwrap().settle(Outcome::Success);
     bench.wait(15_000);
     // Three were slow and are lost, one was good: the fifth decides, and there is room for it.
-    assert_eq!(bench.breaker.check(), Ok(()));
+    assert_eq!(bench.breaker.check().map(drop), Ok(()));
     let fifth = bench.admit();
     assert_eq!(bench.figures(), (4, 0, 3));
     fifth.settle(Outcome::Success);
@@ -169,7 +185,7 @@ fn time_alone_may_decide() {
     lost.slow();
     assert_eq!((bench.state(), refused(&bench.breaker).state), (State::HalfOpen, State::HalfOpen));
     bench.wait(13_000);
-    assert_eq!(bench.breaker.check(), Ok(()));
+    assert_eq!(bench.breaker.check().map(drop), Ok(()));
     assert_eq!(bench.told(), [(State::HalfOpen, State::Closed, Why::ProbesGood)]);
 }
 
@@ -186,7 +202,7 @@ fn what_a_lost_slow_probe_says_in_the_end_is_kept_or_taken_back() {
         bench.wait(2000);
         lost.slow();
         bench.wait(20_000);
-        assert_eq!(bench.breaker.check(), Ok(()));
+        assert_eq!(bench.breaker.check().map(drop), Ok(()));
         lost.settle(outcome);
         assert_eq!((bench.figures(), bench.state()), (expected, State::HalfOpen), "{outcome:?}");
     }
