@@ -43,7 +43,8 @@ fn statuses_count_as_the_section_says() {
 #[test]
 fn our_own_refusals_count_nowhere() {
     let app = load::App::start(1, Duration::from_millis(120));
-    let upstream = format!("{STRICT}, queue: {{ max_concurrent: 1, max_queued: 1, timeout: 50ms, target_delay: 40ms }}");
+    let upstream =
+        format!("{STRICT}, queue: {{ max_concurrent: 1, max_queued: 1, timeout: 50ms, target_delay: 40ms }}");
     let proxy = before(app.address(), &upstream, "max_request_body: 1KiB");
     let addr = proxy.addr("inbound");
     let reasons = |requests: Vec<Vec<u8>>| -> Vec<String> {
