@@ -51,10 +51,12 @@ fn an_endpoint_that_refuses_is_passed_over() {
         assert!(proxy.metric("outboard_attempts_total{outcome=\"connect\",upstream=\"app\"}") > 0.0, "{balance}");
         proxy.await_metric("outboard_upstream_connections{state=\"active\",upstream=\"app\"}", 0.0);
     }
-    let proxy = before(&[nobody(), nobody()], "", "");
+    let proxy = before(&[nobody(), nobody()], "", "defaults: { retry: off }");
     let answer = Client::connect(proxy.addr("inbound")).post("/", b"body");
     assert_eq!((answer.status, answer.reason()), (502, "upstream_connect"));
-    assert_eq!(proxy.access_line("/")["upstream_sent"], "none");
+    let line = proxy.access_line("/");
+    assert_eq!((&line["upstream_sent"], &line["attempts"]), (&"none".into(), &2.into()));
+    proxy.await_metric("outboard_attempts_total{outcome=\"connect\",upstream=\"app\"}", 2.0);
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn an_endpoint_that_never_accepts_is_passed_over_in_time() {
     }
     assert!(slow > 0, "the hole was tried");
     // Alone it is given up exactly then.
-    let more = "defaults: { timeouts: { connect: 300ms }, retry: off }";
+    let more = "defaults: { retry: off, timeouts: { connect: 300ms } }";
     let proxy = before(&[address.to_string()], "", more);
     let started = Instant::now();
     let answer = Client::connect(proxy.addr("inbound")).get("/");
