@@ -71,7 +71,7 @@ fn our_own_refusals_count_nowhere() {
 
 /// A connection that was closed while it waited says nothing of the application.
 #[test]
-fn kept_connections_that_were_closed_count_nowhere() {
+fn kept_connections_that_were_closed_count_for_unsafe_requests_alone() {
     // Answers one request of each connection, and closes in the face of the second.
     let origin = Origin::serve(|conn| {
         if let Some(head) = conn.read_head() {
@@ -87,9 +87,11 @@ fn kept_connections_that_were_closed_count_nowhere() {
     for _ in 0..20 {
         assert_eq!(client.get("/").status, 200);
     }
-    let resets = (0..20).filter(|_| client.post("/", b"x").status == 502).count();
-    assert!(resets >= 5, "{resets}");
     closed(&proxy, "they were kept");
+    // A POST went over it a moment after the last request: an application that breaks off every second one is not well.
+    let seen = (0..20).map(|_| client.post("/", b"x").reason().to_owned()).collect::<Vec<_>>();
+    assert!(seen.iter().any(|reason| reason == "upstream_reset"), "{seen:?}");
+    assert!(seen.iter().any(|reason| reason == "breaker_open"), "{seen:?}");
 }
 
 /// One that worked on the request first, and closed then, broke it off: that is a failure, and it was slow.

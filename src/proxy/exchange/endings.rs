@@ -56,7 +56,10 @@ impl Exchange<'_, '_> {
         }
         // A server that closed it while it waited has done so by now; one that worked on the request first broke it off.
         let at_once = self.attempt_started.elapsed() < STALE;
-        if origin.reused() && at_once && broken.is_of_connection() && origin.nothing_came() {
+        // A connection of its own carries an unsafe request only a moment after its last one (pool.reuse_for_unsafe): that
+        // the server closes it just then is rare, and an application that breaks off at every POST must be seen.
+        let waited = self.cx.method.is_safe() || origin.is_http2();
+        if origin.reused() && waited && at_once && broken.is_of_connection() && origin.nothing_came() {
             return Failed::Stale;
         }
         self.note_broken();
