@@ -81,11 +81,6 @@ impl Call {
             Part::Window | Part::Probe(_) => None,
         }
     }
-
-    /// Its age begins again now.
-    pub(super) fn resume(&mut self, now: Duration) {
-        self.since = Some(now);
-    }
 }
 
 impl Core {
@@ -151,11 +146,22 @@ impl Core {
         self.judge(now)
     }
 
-    /// A call waits for its client from now on. If it has been slow until now, it stays so.
-    pub(super) fn hold(&mut self, call: &mut Call, now: Duration) -> Option<Transition> {
+    /// A call does not wait for the application from now on. If it has been slow until now, it stays so.
+    pub(super) fn hold(&mut self, call: &mut Call, for_client: bool, now: Duration) -> Option<Transition> {
         let transition = if self.is_over(call, now) { self.slow(call, now) } else { None };
         call.since = None;
+        if let (true, Part::Probe(probe)) = (for_client, call.part) {
+            self.probes.hold(probe, Some(now));
+        }
         transition
+    }
+
+    /// The age of a call begins again.
+    pub(super) fn resume(&mut self, call: &mut Call, now: Duration) {
+        call.since = Some(now);
+        if let Part::Probe(probe) = call.part {
+            self.probes.hold(probe, None);
+        }
     }
 
     /// A call ended.

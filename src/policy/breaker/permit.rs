@@ -124,18 +124,25 @@ impl Ticket {
         }
     }
 
-    /// From now on the call waits for its client, to send or to read: its age stands still until [`Ticket::resume`], so
-    /// that a slow client is never taken for a slow application.
+    /// From now on the call waits for something of ours: its age stands still until [`Ticket::resume`].
     pub fn hold(&mut self) {
         if let Some(call) = &mut self.call {
-            self.breaker.step(|core, now| ((), core.hold(call, now)));
+            self.breaker.step(|core, now| ((), core.hold(call, false, now)));
+        }
+    }
+
+    /// From now on it waits for its client, to send or to read, so that a slow client is never taken for a slow
+    /// application. A probe leaves its place to another after a second of it; its outcome counts all the same.
+    pub fn hold_for_client(&mut self) {
+        if let Some(call) = &mut self.call {
+            self.breaker.step(|core, now| ((), core.hold(call, true, now)));
         }
     }
 
     /// From now on the call waits for the application: its age begins anew.
     pub fn resume(&mut self) {
         if let Some(call) = &mut self.call {
-            call.resume((self.breaker.clock)());
+            self.breaker.step(|core, now| (core.resume(call, now), None));
         }
     }
 
