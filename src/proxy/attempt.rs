@@ -129,7 +129,8 @@ impl Attempts<'_> {
         after: Duration,
     ) -> Result<(), Refusal> {
         let until = (Instant::now() + after).min(cx.deadline);
-        match wait(down, timer, until, !self.request.streams_body()).await {
+        let leaves = self.request.is_watched(down);
+        match wait(down, timer, until, leaves).await {
             Waited::Left => Err(Reason::ClientLeft.into()),
             Waited::Until => Ok(()),
         }
@@ -173,7 +174,7 @@ impl Attempts<'_> {
             let repeatable = cx.method.is_safe();
             let deadline = (Instant::now() + self.route.timeouts.connect).min(cx.deadline);
             let connecting = upstream.connect(attempt, repeatable, before.fresh);
-            let leaves = self.route.timeouts.on_client_close.cancels(&cx.method) && !self.request.streams_body();
+            let leaves = self.route.timeouts.on_client_close.cancels(&cx.method) && self.request.is_watched(down);
             let cause = match supervise(connecting, down, timer, deadline, leaves).await {
                 Supervised::Done(Ok(lease)) => {
                     cx.reused = Some(lease.reused);

@@ -148,6 +148,12 @@ impl Received {
             Framing::Chunked => true,
         }
     }
+
+    /// Whether it is seen that the client leaves while nothing of its body is read. On HTTP/1 what would be read ahead of
+    /// the body ends the watch; on HTTP/2 a stream is reset beside it.
+    fn is_watched(&self, down: &Downstream<'_>) -> bool {
+        !self.streams_body() || down.is_http2()
+    }
 }
 
 impl Client {
@@ -238,8 +244,8 @@ impl Proxy {
         }
         let (body, _held) = match request.framing {
             Framing::Length(length) if length > 0 && !request.streams_body() => {
-                let held = self.buffered.hold(length as usize, cx.state.limits.max_buffered)?;
-                (upload::read_whole(cx, down, timer, length).await?, Some(held))
+                let mut held = self.buffered.begin();
+                (upload::read_whole(cx, down, timer, length, &mut held).await?, Some(held))
             }
             _ => (Bytes::new(), None),
         };

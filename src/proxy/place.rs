@@ -4,8 +4,6 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use tokio::time::Duration;
-
 use super::breakers::Tickets;
 use super::context::Context;
 use super::downstream::Downstream;
@@ -98,8 +96,7 @@ pub(super) async fn enter(
         }
         Entered::Wait(mut waiting) => {
             tickets = breakers::check(route)?;
-            // While the body is not read, what is read ahead of it would end the watch.
-            let leaves = !request.streams_body();
+            let leaves = request.is_watched(down);
             let granted = poll_fn(|poller| {
                 if let Poll::Ready(granted) = waiting.poll(poller, timer::uptime()) {
                     return Poll::Ready(granted.map_err(|refused| refusal(route, refused)));
@@ -143,10 +140,10 @@ fn refusal(route: &Route, refused: Refused) -> Refusal {
         Refused::Late => "it could not have been answered in time",
         _ => "",
     };
-    // A place is free again when one that is taken has been held for as long as they usually are.
     let after = match refused {
         Refused::Breaker => route.upstream.open_left(),
-        _ => Duration::ZERO,
+        // A place is free again when one that is taken has been held for as long as they usually are.
+        _ => route.upstream.queue.typical_service(),
     };
     Refusal::new(reason(refused), detail).retry_after(after)
 }

@@ -42,16 +42,25 @@ impl Buffered {
         Buffered { bytes: Arc::default(), gauge }
     }
 
-    /// Takes memory for a body.
+    /// The memory of a body of which nothing has come.
+    pub(super) fn begin(&self) -> Held {
+        Held { of: self.clone(), bytes: 0 }
+    }
+}
+
+impl Held {
+    /// Takes memory for what has come of a body. What was only announced takes none: many who announce much and send
+    /// little would leave none for others.
     ///
     /// # Errors
     /// Where all bodies together would hold more than `most` bytes.
-    pub(super) fn hold(&self, bytes: usize, most: usize) -> Result<Held, Refusal> {
+    fn grow(&mut self, bytes: usize, most: usize) -> Result<(), Refusal> {
         let add = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= most);
-        let added = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add);
+        let added = self.of.bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add);
         added.map_err(|_| Refusal::new(Reason::Overloaded, "too much is buffered"))?;
-        self.gauge.add(bytes as i64);
-        Ok(Held { of: self.clone(), bytes })
+        self.of.gauge.add(bytes as i64);
+        self.bytes += bytes;
+        Ok(())
     }
 }
 
@@ -92,6 +101,7 @@ pub(super) async fn read_whole(
     down: &mut Downstream<'_>,
     timer: &mut Timer,
     length: u64,
+    held: &mut Held,
 ) -> Result<Bytes, Refusal> {
     let silence = cx.state.limits.body_read_timeout;
     let mut first = Bytes::new();
@@ -107,6 +117,7 @@ pub(super) async fn read_whole(
             timer.poll(poller).map(|()| Err(Refusal::new(Reason::RequestTimeout, "the body did not arrive in time")))
         });
         let Some(part) = part.await? else { break };
+        held.grow(part.len(), cx.state.limits.max_buffered)?;
         moved = Instant::now();
         read += part.len() as u64;
         // Most bodies come in one part, which is then not copied.

@@ -51,7 +51,7 @@ impl Watch {
 
     /// The client has its part to do: what it takes is not the application's.
     pub(super) fn waits_for_client(&mut self) {
-        self.tickets.iter_mut().flatten().for_each(Ticket::hold);
+        self.tickets.iter_mut().flatten().for_each(Ticket::hold_for_client);
         self.slow_at = None;
     }
 

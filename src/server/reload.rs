@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::run::Shared;
+use super::switches;
 use crate::config::{Config, Listener, load_file};
 use crate::observe::metrics::ResultLabel;
 use crate::proxy::state::State;
@@ -63,10 +64,12 @@ impl Shared {
         self.level.set(state.config.logging.level);
         let hash = state.hash.clone();
         self.proxy.state.store(state.clone());
-        state.table.apply();
         let stays = |u: &Arc<Upstream>| state.table.upstreams.values().any(|new| Arc::ptr_eq(new, u));
         // A request in flight, or a stream of an hour, may hold the others.
         before.table.upstreams.values().filter(|u| !stays(u)).for_each(|u| u.retire());
+        // After that: what was replaced has its last word on a queue before this one has.
+        state.table.apply();
+        switches::clear(&before.table, &state.table);
         Ok(json!({ "changed": changed, "needs_restart": needs_restart, "config": hash }))
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::admin::Refused;
 use crate::policy::breaker::{self, Snapshot};
+use crate::policy::priority::Priority;
 use crate::policy::switch::{Policy, Switch};
 use crate::proxy::state::State;
 use crate::route::table::{Route, Table};
@@ -34,6 +35,28 @@ pub(super) fn show(state: &State) {
     }
     breakers(&state.table).for_each(Breaker::show);
     state.table.upstreams.values().for_each(|u| u.show_queue());
+}
+
+/// Takes what a reload took away out of the gauges: they would show its last state for ever.
+pub(super) fn clear(before: &Table, after: &Table) {
+    for breaker in breakers(before) {
+        if !breakers(after).any(|b| b.metrics.scope() == breaker.metrics.scope()) {
+            breaker.metrics.set_state(0);
+        }
+    }
+    for upstream in before.upstreams.values() {
+        let has_queue = after.upstreams.get(&upstream.name).is_some_and(|u| u.queue_metrics.is_some());
+        if let Some(metrics) = upstream.queue_metrics.as_ref().filter(|_| !has_queue) {
+            metrics.show([0; Priority::ALL.len()], 0, 0);
+        }
+    }
+    for route in &before.routes {
+        let now = after.routes.iter().find(|r| r.name == route.name);
+        let has = |policy| now.is_some_and(|r| r.configured(policy).is_some());
+        for policy in Policy::ALL.into_iter().filter(|p| route.configured(*p).is_some() && !has(*p)) {
+            route.metrics.set_policy_state(policy.as_str(), 0);
+        }
+    }
 }
 
 /// Every breaker: of the upstreams, then of the routes.

@@ -11,6 +11,7 @@ pub mod standing;
 pub mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -56,6 +57,8 @@ pub struct Upstream {
     set: ArcSwap<Set>,
     /// Who of the set gets requests; none where nobody is ever taken out.
     watched: Option<Watched>,
+    /// A configuration without it holds now; requests in flight may hold it for long.
+    retired: AtomicBool,
     /// The clock of the policies starts here.
     epoch: Instant,
 }
@@ -148,10 +151,11 @@ impl Upstream {
             },
             tls,
             watched: Watched::new(settings),
+            retired: AtomicBool::new(false),
             set: ArcSwap::from_pointee(Set::new(Vec::new(), settings.load_balance)),
             epoch: Instant::now(),
         };
-        upstream.take_literals();
+        upstream.take_known(before);
         Ok(upstream)
     }
 

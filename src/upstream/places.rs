@@ -21,8 +21,12 @@ impl Upstream {
     }
 
     /// Takes the section `queue` over: once it is the one that runs, and whenever the endpoints change. Those that run and
-    /// wait are kept.
+    /// wait are kept. The queue belongs to the upstream of this name that the configuration has: one that was replaced has
+    /// nothing to say to it.
     pub fn apply_queue(&self) {
+        if self.is_retired() {
+            return;
+        }
         self.queue.configure(self.bounded().as_ref(), timer::uptime());
     }
 

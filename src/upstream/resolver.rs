@@ -82,18 +82,28 @@ impl Upstream {
         Endpoint::new(configured.to_string(), host, address, self.metrics.connections_active.clone())
     }
 
-    /// Takes what needs no look-up.
-    pub(super) fn take_literals(&self) {
-        let known = self.configured.iter().filter_map(|c| Some((c, literal_address(c)?))).collect();
+    /// Takes what needs no look-up; and of names, until they are looked up, what the upstream in whose place it comes knew.
+    pub(super) fn take_known(&self, before: Option<&Upstream>) {
+        let before = before.map(|before| before.set.load_full());
+        let mut known = Vec::new();
+        for configured in &self.configured {
+            if let Some(address) = literal_address(configured) {
+                known.push((configured, address));
+                continue;
+            }
+            let authority = configured.to_string();
+            let same = before.iter().flat_map(|set| &set.endpoints).filter(|e| e.authority == authority);
+            known.extend(same.map(|e| (configured, e.address.clone())));
+        }
         self.take_over(known);
     }
 }
 
-/// Looks an upstream's names up every `dns_refresh`, for as long as it is used.
+/// Looks an upstream's names up every `dns_refresh`, for as long as it is one of the configuration.
 pub async fn keep_resolving(upstream: Weak<Upstream>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        let Some(upstream) = upstream.upgrade() else { return };
+        let Some(upstream) = upstream.upgrade().filter(|upstream| !upstream.is_retired()) else { return };
         upstream.resolve().await;
     }
 }
@@ -120,4 +130,31 @@ async fn addresses(configured: &Configured) -> std::io::Result<Vec<Address>> {
         return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "no address"));
     }
     Ok(found.into_iter().map(Address::Tcp).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::observe::metrics::Metrics;
+
+    fn settings(yaml: &str) -> config::Upstream {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    /// Requests go to it from the moment in which it is there; its names may take seconds to be looked up.
+    #[tokio::test]
+    async fn an_upstream_that_changed_knows_at_once_what_its_names_were() {
+        let metrics = Metrics::new().unwrap();
+        let first = Upstream::new("app", &settings("endpoints: ['localhost:9']"), &metrics, None).unwrap();
+        assert!(first.endpoints().is_empty());
+        first.resolve().await;
+        let labels = |upstream: &Upstream| upstream.endpoints().iter().map(|e| e.label.clone()).collect::<Vec<_>>();
+        assert!(!labels(&first).is_empty());
+        let changed = settings("{ endpoints: ['localhost:9', 'other.invalid:9'], dns_refresh: 1m }");
+        let second = Upstream::new("app", &changed, &metrics, Some(&first)).unwrap();
+        assert_eq!(labels(&second), labels(&first));
+        let other = settings("endpoints: ['localhost:10']");
+        assert!(Upstream::new("app", &other, &metrics, Some(&second)).unwrap().endpoints().is_empty());
+    }
 }

@@ -66,15 +66,10 @@ impl Standing {
 
 /// Who is in rotation, of one upstream.
 pub(super) struct Watched {
-    inner: Mutex<Inner>,
+    rotation: Mutex<Rotation>,
     /// Attempts in a row that failed; none: they are not counted.
     failures: Option<u32>,
     news: watch::Sender<News>,
-}
-
-struct Inner {
-    rotation: Rotation,
-    retired: bool,
 }
 
 /// What the tasks of an upstream wait for. They also end when the upstream is dropped, and this with it.
@@ -97,7 +92,7 @@ impl Watched {
         });
         let rules = Rules { checks, outlier };
         (checks.is_some() || outlier.is_some()).then(|| Watched {
-            inner: Mutex::new(Inner { rotation: Rotation::new(rules), retired: false }),
+            rotation: Mutex::new(Rotation::new(rules)),
             failures: outlier.map(|o| o.consecutive_failures),
             news: watch::Sender::default(),
         })
@@ -121,24 +116,30 @@ impl Upstream {
     /// Makes this the set of endpoints. Together with the rotation, so that nobody sees one without the other.
     pub(super) fn replace(&self, set: Set) {
         let Some(watched) = &self.watched else { return self.set.store(Arc::new(set)) };
-        let mut inner = watched.inner.lock();
+        let mut rotation = watched.rotation.lock();
         let ids: Vec<u64> = set.endpoints.iter().map(|e| e.standing.id).collect();
         self.set.store(Arc::new(set));
-        if inner.retired {
+        if self.is_retired() {
             return;
         }
-        let changes = inner.rotation.set(&ids, self.epoch.elapsed());
-        self.publish(watched, &inner, &changes, "");
+        let changes = rotation.set(&ids, self.epoch.elapsed());
+        self.publish(watched, &rotation, &changes, "");
     }
 
-    /// What a configuration without this upstream means: its endpoints are not asked and not counted any more. Requests
-    /// that are in flight end as they began.
+    /// What a configuration without this upstream means: its endpoints are not asked and not counted any more, and its
+    /// queue is another one's. Requests that are in flight end as they began.
     pub fn retire(&self) {
-        let Some(watched) = &self.watched else { return };
-        let mut inner = watched.inner.lock();
-        inner.retired = true;
+        // Under the lock: what is published after it was not retired before.
+        let rotation = self.watched.as_ref().map(|watched| watched.rotation.lock());
+        self.retired.store(true, Ordering::Release);
+        let (Some(watched), Some(_)) = (&self.watched, rotation) else { return };
         watched.news.send_replace(News { next: None, retired: true });
         self.set.load().endpoints.iter().for_each(|e| e.standing.forget());
+    }
+
+    /// Whether the configuration has it no more.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// What the tasks of this upstream wait for; none where it has none.
@@ -148,16 +149,16 @@ impl Upstream {
 
     fn change(&self, what: impl FnOnce(&mut Rotation, Duration) -> Vec<Change>, cause: &str) {
         let Some(watched) = &self.watched else { return };
-        let mut inner = watched.inner.lock();
-        if inner.retired {
+        let mut rotation = watched.rotation.lock();
+        if self.is_retired() {
             return;
         }
-        let changes = what(&mut inner.rotation, self.epoch.elapsed());
-        self.publish(watched, &inner, &changes, cause);
+        let changes = what(&mut rotation, self.epoch.elapsed());
+        self.publish(watched, &rotation, &changes, cause);
     }
 
     /// Writes changes where choices read them, counts and logs them. Under the lock, so that they come in their order.
-    fn publish(&self, watched: &Watched, inner: &Inner, changes: &[Change], cause: &str) {
+    fn publish(&self, watched: &Watched, rotation: &Rotation, changes: &[Change], cause: &str) {
         let set = self.set.load();
         for change in changes {
             let Some(endpoint) = set.endpoints.iter().find(|e| e.standing.id == change.id) else { continue };
@@ -186,7 +187,7 @@ impl Upstream {
                 cause = (!cause.is_empty()).then_some(cause),
             );
         }
-        let next = inner.rotation.next().map(|at| self.epoch + at);
+        let next = rotation.next().map(|at| self.epoch + at);
         watched.news.send_if_modified(|news| std::mem::replace(&mut news.next, next) != next);
     }
 }

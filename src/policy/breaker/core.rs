@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::call::{Call, Part, Slow};
 use super::probes::{Limits, Probes, Verdict};
 use super::settings::{Mode, Settings, Window as Setting};
 use super::window::{self, Place, Window};
@@ -44,58 +45,6 @@ enum Hand {
     Open,
     /// Closed, and automatic from there on, even where the mode is force_open.
     Closed,
-}
-
-/// A call that was admitted.
-#[derive(Debug)]
-pub(super) struct Call {
-    generation: u64,
-    part: Part,
-    /// When its age began; none while the client is what it waits for.
-    since: Option<Duration>,
-    slow: Option<Slow>,
-}
-
-/// What a call counts for.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    /// Nothing: in `observe`, it would have been refused.
-    None(Refused),
-    Window,
-    Probe(u64),
-}
-
-/// Where a call was counted as slow.
-#[derive(Debug, Clone, Copy)]
-struct Slow {
-    /// None for a probe.
-    place: Option<Place>,
-    row: u64,
-}
-
-impl Call {
-    /// In `observe`: it would have been refused.
-    pub(super) fn would_refuse(&self) -> Option<Refused> {
-        match self.part {
-            Part::None(refused) => Some(refused),
-            Part::Window | Part::Probe(_) => None,
-        }
-    }
-
-    /// Its age begins again now.
-    pub(super) fn resume(&mut self, now: Duration) {
-        self.since = Some(now);
-    }
-
-    /// When its age began, unless it was counted as slow already or waits for its client.
-    pub(super) fn since(&self) -> Option<Duration> {
-        self.since.filter(|_| self.slow.is_none())
-    }
-
-    /// It waits for its client from now on, and was not slow until now.
-    pub(super) fn pause(&mut self) {
-        self.since = None;
-    }
 }
 
 impl Core {
@@ -161,11 +110,22 @@ impl Core {
         self.judge(now)
     }
 
-    /// A call waits for its client from now on. If it has been slow until now, it stays so.
-    pub(super) fn hold(&mut self, call: &mut Call, now: Duration) -> Option<Transition> {
+    /// A call does not wait for the application from now on. If it has been slow until now, it stays so.
+    pub(super) fn hold(&mut self, call: &mut Call, for_client: bool, now: Duration) -> Option<Transition> {
         let transition = if self.is_over(call, now) { self.slow(call, now) } else { None };
         call.since = None;
+        if let (true, Part::Probe(probe)) = (for_client, call.part) {
+            self.probes.hold(probe, Some(now));
+        }
         transition
+    }
+
+    /// The age of a call begins again.
+    pub(super) fn resume(&mut self, call: &mut Call, now: Duration) {
+        call.since = Some(now);
+        if let Part::Probe(probe) = call.part {
+            self.probes.hold(probe, None);
+        }
     }
 
     /// A call ended.

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+mod call;
 mod core;
 mod permit;
 mod probes;

@@ -132,14 +132,23 @@ impl Ticket {
         }
     }
 
-    /// From now on the call waits for its client, to send or to read: its age stands still until [`Ticket::resume`], so
-    /// that a slow client is never taken for a slow application.
+    /// From now on the call waits for something of ours: its age stands still until [`Ticket::resume`].
     pub fn hold(&mut self) {
+        self.stand_still(false);
+    }
+
+    /// From now on it waits for its client, to send or to read, so that a slow client is never taken for a slow
+    /// application. A probe leaves its place to another after a second of it; its outcome counts all the same.
+    pub fn hold_for_client(&mut self) {
+        self.stand_still(true);
+    }
+
+    fn stand_still(&mut self, for_client: bool) {
         let in_time = self.slow_at().is_none_or(|at| (self.breaker.clock)() < at);
         match &mut self.call {
-            // Nothing has to be counted: the call stands still by itself.
-            Some(call) if in_time => call.pause(),
-            Some(call) => self.breaker.step(|core, now| ((), core.hold(call, now))),
+            // Nothing has to be counted, and nobody has to know: no lock.
+            Some(call) if in_time && !(for_client && call.is_probe()) => call.pause(),
+            Some(call) => self.breaker.step(|core, now| ((), core.hold(call, for_client, now))),
             None => {}
         }
     }
@@ -148,7 +157,7 @@ impl Ticket {
     pub fn resume(&mut self) {
         self.told_slow = false;
         if let Some(call) = &mut self.call {
-            call.resume((self.breaker.clock)());
+            self.breaker.step(|core, now| (core.resume(call, now), None));
         }
     }
 

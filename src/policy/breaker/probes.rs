@@ -1,9 +1,12 @@
 //! The calls that are let through half-open. None of them can be lost: each has a lease, and its place is free when the
-//! lease is over.
+//! lease is over. One that waits for its client has a short one: slow clients would keep everybody out.
 
 use std::time::Duration;
 
 use super::Figures;
+
+/// A probe that waits for its client for longer than this leaves its place to another.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The most probes that are kept count of.
 const MOST: u32 = 1000;
@@ -28,7 +31,15 @@ pub(super) struct Probes {
 struct Lease {
     probe: u64,
     until: Duration,
+    /// It waits for its client: it keeps its place until then at most.
+    held: Option<Duration>,
     slow: bool,
+}
+
+impl Lease {
+    fn ends(&self) -> Duration {
+        self.held.map_or(self.until, |held| held.min(self.until))
+    }
 }
 
 /// The shares at which probes are too bad; `slow` is none where slowness does not matter.
@@ -79,7 +90,7 @@ impl Probes {
     pub(super) fn free_lost(&mut self, now: Duration) {
         let Probes { live, settled, slow_live, .. } = self;
         live.retain(|lease| {
-            let lost = lease.until <= now;
+            let lost = lease.ends() <= now;
             if lost && lease.slow {
                 *settled += 1;
                 *slow_live -= 1;
@@ -95,7 +106,7 @@ impl Probes {
         }
         let probe = self.next;
         self.next += 1;
-        self.live.push(Lease { probe, until, slow: false });
+        self.live.push(Lease { probe, until, held: None, slow: false });
         Some(probe)
     }
 
@@ -109,7 +120,14 @@ impl Probes {
 
     /// When the next place is free at the latest.
     pub(super) fn next_free(&self) -> Option<Duration> {
-        self.live.iter().map(|lease| lease.until).min()
+        self.live.iter().map(Lease::ends).min()
+    }
+
+    /// Since when a probe waits for its client; None: it does so no more.
+    pub(super) fn hold(&mut self, probe: u64, since: Option<Duration>) {
+        if let Some(lease) = self.live.iter_mut().find(|lease| lease.probe == probe) {
+            lease.held = since.map(|since| since.saturating_add(PATIENCE));
+        }
     }
 
     /// A probe's age passed `over`.

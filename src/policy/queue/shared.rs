@@ -15,6 +15,9 @@ use crate::policy::adaptive::Adaptive;
 use crate::policy::mode::Mode;
 use crate::policy::priority::Priority;
 
+/// Longer than anybody waits.
+const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// The time since some fixed moment. It never goes back.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
@@ -176,8 +179,9 @@ impl fmt::Debug for Shared {
 
 fn compile(settings: Option<&Settings>) -> (Rules, u32, Option<Adaptive>) {
     let Some(settings) = settings else {
-        let (timeout, target, interval) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        return (Rules { max_queued: 0, timeout, target, interval, observe: false }, NO_LIMIT, None);
+        // Nobody begins to wait. Who waited when the section was taken away is let through, or goes at its own time.
+        let rules = Rules { max_queued: 0, timeout: Duration::ZERO, target: NEVER, interval: NEVER, observe: false };
+        return (rules, NO_LIMIT, None);
     };
     let rules = Rules {
         max_queued: settings.max_queued,

@@ -12,6 +12,8 @@ use crate::refusal::{Reason, Refusal};
 const STALL: Duration = Duration::from_secs(3);
 /// A client that sends its body more slowly than limits.min_send_rate for this long lends its place to another request.
 pub(super) const LEND: Duration = Duration::from_millis(100);
+/// A client that leaves no room for more of its answer for this long lends it too: the application cannot go on either.
+const STALLED: Duration = Duration::from_secs(1);
 /// What it sent faster than that saves up this much at most: a fast beginning is no right to a place.
 const SAVED: Duration = Duration::from_secs(1);
 
@@ -71,13 +73,15 @@ impl Exchange<'_, '_> {
         [self.cx.watch.slow_at(), again, self.lends_at()].into_iter().flatten().min()
     }
 
-    /// When a client that sends its body slowly is slower than the least rate.
+    /// When a client that sends its body is slower than the least rate, or has read nothing of its answer for too long.
     fn lends_at(&self) -> Option<Instant> {
-        let waits = matches!(self.upload, Upload::Streaming) && self.upload_waits_for_client;
-        if !waits || self.cx.place.as_ref().is_none_or(Place::is_lent) {
+        if self.cx.place.as_ref().is_none_or(Place::is_lent) {
             return None;
         }
-        Some(self.pace.lend_at)
+        let sends = matches!(self.upload, Upload::Streaming) && self.upload_waits_for_client;
+        let reads = self.stage == Stage::Body && self.waits_for_client;
+        let (sent, read) = (sends.then_some(self.pace.lend_at), reads.then(|| self.answer_moved + STALLED));
+        sent.into_iter().chain(read).min()
     }
 
     /// A deadline passed. The soft ones are heeded and it goes on.

@@ -229,3 +229,35 @@ fn by_hand_half_open_is_left() {
     bench.breaker.reset();
     assert_eq!(bench.state(), State::Closed);
 }
+
+#[test]
+fn probes_whose_clients_are_slow_keep_nobody_out() {
+    let bench = half_open(&Settings::default());
+    let mut uploads: Vec<Ticket> = (0..5).map(|_| bench.admit()).collect();
+    uploads.iter_mut().for_each(Ticket::hold_for_client);
+    assert_eq!(refused(&bench.breaker).retry_after, Duration::from_secs(1));
+    bench.wait(999);
+    assert!(bench.breaker.check().is_err());
+    bench.wait(1);
+    bench.calls(3, Outcome::Success);
+    assert_eq!(bench.told(), [(State::HalfOpen, State::Closed, Why::ProbesGood)]);
+    uploads.into_iter().for_each(|upload| upload.settle(FAILED));
+    assert_eq!(bench.state(), State::Closed, "they are of another time");
+}
+
+#[test]
+fn a_probe_that_waited_for_its_client_has_its_whole_lease_again() {
+    let bench = half_open(&Settings { half_open_probes: 1, ..Settings::default() });
+    let mut upload = bench.admit();
+    upload.hold_for_client();
+    bench.wait(900);
+    upload.resume();
+    bench.wait(1000);
+    assert_eq!(refused(&bench.breaker).retry_after, Duration::from_millis(13_100));
+    // What it shows counts, also when another has its place.
+    upload.hold_for_client();
+    bench.wait(1000);
+    let _other = bench.admit();
+    upload.settle(FAILED);
+    assert_eq!(bench.told(), [(State::HalfOpen, State::Open, Why::ProbesFailed)]);
+}

@@ -11,6 +11,7 @@ enum Step {
     Check,
     Slow(prop::sample::Index),
     Hold(prop::sample::Index),
+    HoldForClient(prop::sample::Index),
     Resume(prop::sample::Index),
     Settle(prop::sample::Index, Outcome),
     Drop(prop::sample::Index),
@@ -44,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Check),
         4 => which().prop_map(Step::Slow),
         1 => which().prop_map(Step::Hold),
+        2 => which().prop_map(Step::HoldForClient),
         1 => which().prop_map(Step::Resume),
         10 => (which(), outcome()).prop_map(|(which, outcome)| Step::Settle(which, outcome)),
         2 => which().prop_map(Step::Drop),
@@ -78,8 +80,16 @@ fn settings() -> impl Strategy<Value = Settings> {
 struct Held {
     ticket: Ticket,
     until: Duration,
+    /// Until when it keeps its place while it waits for its client.
+    patience: Option<Duration>,
     /// The transitions there had been when it was admitted half-open: those of its time.
     probe: Option<usize>,
+}
+
+impl Held {
+    fn has_place(&self, now: Duration) -> bool {
+        self.until > now && self.patience.is_none_or(|patience| patience > now)
+    }
 }
 
 struct Run {
@@ -98,10 +108,25 @@ impl Run {
     }
 
     fn on(&mut self, which: &prop::sample::Index, act: impl FnOnce(&mut Ticket)) {
+        self.on_held(which, |held| act(&mut held.ticket));
+    }
+
+    fn on_held(&mut self, which: &prop::sample::Index, act: impl FnOnce(&mut Held)) {
         if !self.held.is_empty() {
             let which = which.index(self.held.len());
-            act(&mut self.held[which].ticket);
+            act(&mut self.held[which]);
         }
+    }
+
+    /// Waits for its client, or no more. A place that is lost stays lost.
+    fn waits(&mut self, which: &prop::sample::Index, for_client: bool) {
+        let now = self.bench.now();
+        self.on_held(which, |held| {
+            if held.has_place(now) {
+                held.patience = for_client.then(|| now + Duration::from_secs(1));
+            }
+            if for_client { held.ticket.hold_for_client() } else { held.ticket.resume() }
+        });
     }
 
     fn step(&mut self, step: &Step) {
@@ -116,12 +141,13 @@ impl Run {
                 let Ok(ticket) = admitted else { return };
                 let half_open = breaker.state() == State::HalfOpen && ticket.would_refuse().is_none();
                 let probe = half_open.then(|| before.max(self.told()));
-                self.held.push(Held { ticket, until: self.bench.now() + lease, probe });
+                self.held.push(Held { ticket, until: self.bench.now() + lease, patience: None, probe });
             }
             Step::Check => drop(breaker.check()),
             Step::Slow(which) => self.on(which, Ticket::slow),
             Step::Hold(which) => self.on(which, Ticket::hold),
-            Step::Resume(which) => self.on(which, Ticket::resume),
+            Step::HoldForClient(which) => self.waits(which, true),
+            Step::Resume(which) => self.waits(which, false),
             Step::Settle(which, outcome) => {
                 if let Some(ticket) = self.take(which) {
                     ticket.settle(*outcome);
@@ -143,7 +169,7 @@ impl Run {
     /// What holds after every step.
     fn hold_true(&self) {
         let (now, told) = (self.bench.now(), self.told());
-        let probes = self.held.iter().filter(|h| h.probe == Some(told) && h.until > now).count();
+        let probes = self.held.iter().filter(|h| h.probe == Some(told) && h.has_place(now)).count();
         assert!(probes <= self.most, "{probes} probes at once, at most {}", self.most);
         let shown = self.bench.breaker.snapshot();
         assert!(shown.probes as usize <= self.most);

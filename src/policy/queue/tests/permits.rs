@@ -212,6 +212,43 @@ fn a_reload_changes_the_rules_and_keeps_who_runs_and_waits() {
     assert_eq!(rig.queue.running(), more.len() as u32 + 1);
 }
 
+/// Who had to wait has a place now: nobody is refused because it waited long.
+#[test]
+fn a_reload_without_a_queue_lets_all_through_who_wait() {
+    let rig = Rig::new(Some(&of(1)));
+    let _first = rig.permit();
+    let mut waiting: Vec<Waiting> = (0..10).map(|_| rig.waiting()).collect();
+    assert!(waiting.iter_mut().all(|w| rig.poll(w).is_pending()));
+    rig.queue.configure(None, rig.at(700));
+    let permits = waiting.iter_mut().map(|w| match rig.poll(w) {
+        Poll::Ready(Ok(permit)) => permit,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(permits.collect::<Vec<_>>().len(), 10);
+}
+
+/// Its cap still holds it back: it waits for as long as it was told.
+#[test]
+fn a_reload_without_a_queue_leaves_who_waits_for_a_cap_its_time() {
+    let rig = Rig::new(Some(&of(9)));
+    let cap = rig.queue.cap("create-payment", 1, ms(0));
+    let capped = Ask { cap, ..ask(NORMAL) };
+    let Entered::Permit(first) = rig.queue.enter(&capped, ms(0)) else { panic!("no place") };
+    let mut waiting: Vec<Waiting> = (0..2)
+        .map(|_| match rig.queue.enter(&capped, ms(0)) {
+            Entered::Wait(waiting) => waiting,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    rig.queue.configure(None, rig.at(700));
+    assert!(waiting.iter_mut().all(|w| rig.poll(w).is_pending()));
+    rig.at(800);
+    drop(first);
+    let told: Vec<_> = waiting.iter_mut().map(|w| rig.poll(w)).collect();
+    assert_eq!(told.iter().filter(|t| matches!(t, Poll::Ready(Ok(_)))).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|t| t.is_pending()).count(), 1, "{told:?}");
+}
+
 #[test]
 fn a_cap_is_known_by_its_route_and_moves_with_a_reload() {
     let rig = Rig::new(None);
