@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::call::{Call, Part, Slow};
 use super::probes::{Limits, Probes, Verdict};
 use super::settings::{Mode, Settings, Window as Setting};
-use super::window::{self, Place, Window};
+use super::window::{self, Window};
 use super::{Figures, Outcome, Refused, Snapshot, State, Transition, Why};
 
 /// The state of one breaker.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::core::{Call, Core};
+use super::call::Call;
+use super::core::Core;
 use super::{Mode, Outcome, Refused, Settings, Snapshot, State, Transition};
 
 /// The time since some fixed moment. It never goes back.
