@@ -185,3 +185,37 @@ fn bodies_that_do_not_come_leave_the_memory_to_others() {
     assert!(told.iter().all(|t| known.contains(t)), "{told:?}");
     proxy.await_metric("outboard_buffered_bytes", 0.0);
 }
+
+/// Half-open, as many requests try as there are probes. Clients that send a byte now and then are no reason to keep all
+/// others out until the time of their requests is over.
+#[test]
+fn probes_of_slow_clients_keep_nobody_out() {
+    let origin = Origin::serve(|conn| {
+        while let Some(head) = conn.read_head() {
+            conn.read_body(&head);
+            match head.target.as_str() {
+                "/fail" => conn.write("HTTP/1.1 500 Wrong\r\nContent-Length: 0\r\n\r\n"),
+                _ => conn.ok("fine"),
+            };
+        }
+    });
+    let breaker = "circuit_breaker: { min_requests: 3, open_for: 300ms, half_open_probes: 2 }";
+    let proxy = Proxy::start(&before(&origin, breaker));
+    let mut client = Client::connect(proxy.addr("inbound"));
+    (0..3).for_each(|_| assert_eq!(client.get("/fail").status, 500));
+    assert_eq!(client.get("/").reason(), "breaker_open");
+    proxy.await_metric("outboard_breaker_state{scope=\"upstream:app\"}", 1.0);
+    let mut slow: Vec<Client> = (0..2).map(|_| Client::connect(proxy.addr("inbound"))).collect();
+    for client in &mut slow {
+        client.send("POST /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    }
+    eventually("both try", || proxy.admin_get("/breakers").json()["breakers"][0]["probes"] == 2);
+    assert_eq!(client.get("/").reason(), "breaker_open");
+    eventually("others may try", || client.get("/").status == 200);
+    assert_eq!(client.get("/").status, 200);
+    proxy.await_metric("outboard_breaker_state{scope=\"upstream:app\"}", 0.0);
+    for client in &mut slow {
+        client.send("0\r\n\r\n");
+        assert_eq!(client.read_response().status, 200);
+    }
+}

@@ -165,6 +165,34 @@ fn gated() -> (Origin, Gate) {
     (origin, gate)
 }
 
+/// When a breaker opens all who wait are sent away, but for those whom it does not concern.
+#[test]
+fn who_waits_where_the_breaker_is_switched_off_waits_on_when_it_opens() {
+    let (origin, gate) = gated();
+    let proxy = Proxy::start(&format!(
+        "listeners: [{{ name: inbound, address: \"127.0.0.1:0\" }}]\n\
+         upstreams: {{ app: {{ endpoints: [\"{origin}\"], circuit_breaker: {{}}, \
+         queue: {{ max_concurrent: 1, timeout: 9s, target_delay: 8s, interval: 8s }} }} }}\n\
+         routes: [{{ name: other, match: {{ path: /other }} }}, {{ name: pay }}]\n"
+    ));
+    switch(&proxy, "circuit_breaker", "off", "");
+    let mut held = Client::connect(proxy.addr("inbound"));
+    held.request("GET", "/held", &[], b"");
+    eventually("it holds the only place", || origin.count() == 1);
+    let mut other = Client::connect(proxy.addr("inbound"));
+    other.request("GET", "/other", &[], b"");
+    let mut pay = Client::connect(proxy.addr("inbound"));
+    pay.request("GET", "/", &[], b"");
+    let depth = "outboard_queue_depth{priority=\"normal\",upstream=\"app\"}";
+    proxy.await_metric(depth, 2.0);
+    assert_eq!(proxy.admin_post("/breakers/upstream:app/open", "").status, 200);
+    assert_eq!(other.read_response().reason(), "breaker_open");
+    proxy.await_metric(depth, 1.0);
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    assert_eq!((held.read_response().status, pay.read_response().status), (200, 200));
+}
+
 #[test]
 fn a_queue_is_switched_off_and_on() {
     let (origin, gate) = gated();

@@ -82,12 +82,12 @@ pub(super) async fn enter(
     let tenant = route.fair_by.as_ref().map_or(0, |key| cx.with_source(route, headers, |s| key.hash(s)));
     let deadline = Some(timer::since_epoch(cx.deadline));
     let ask = Ask { priority, tenant, cap: route.cap(), deadline };
-    let entered = match mode {
+    let enter = |now| match mode {
         None => queue.enter(&ask, now),
         Some(mode) => queue.enter_in(mode, &ask, now),
     };
     let mut tickets = None;
-    let permit = match entered {
+    let permit = match enter(now) {
         // The breakers are asked again when the attempt begins, which is now.
         Entered::Permit(permit) => permit,
         Entered::Refused(refused) => {
@@ -98,7 +98,20 @@ pub(super) async fn enter(
             tickets = breakers::check(route)?;
             let leaves = request.is_watched(down);
             let granted = poll_fn(|poller| {
-                if let Poll::Ready(granted) = waiting.poll(poller, timer::uptime()) {
+                let now = timer::uptime();
+                if let Poll::Ready(mut granted) = waiting.poll(poller, now) {
+                    if matches!(granted, Err(Refused::Breaker)) && breakers::check(route).is_ok() {
+                        // All who waited were sent away, but this route's requests do not heed that breaker now.
+                        granted = match enter(now) {
+                            Entered::Permit(permit) => Ok(permit),
+                            Entered::Refused(refused) => Err(refused),
+                            Entered::Wait(again) => {
+                                waiting = again;
+                                poller.waker().wake_by_ref();
+                                return Poll::Pending;
+                            }
+                        };
+                    }
                     return Poll::Ready(granted.map_err(|refused| refusal(route, refused)));
                 }
                 if leaves && down.poll_gone(poller).is_ready() {
