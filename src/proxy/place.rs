@@ -4,6 +4,8 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use tokio::time::Duration;
+
 use super::breakers::Tickets;
 use super::context::Context;
 use super::downstream::Downstream;
@@ -11,7 +13,7 @@ use super::{Received, breakers};
 use crate::policy::breaker;
 use crate::policy::failure::Failure;
 use crate::policy::mode::Mode;
-use crate::policy::queue::{Ask, Entered, Outcome, Permit, Refused, Would};
+use crate::policy::queue::{Ask, Entered, Outcome, Permit, Refused, Waiting, Would};
 use crate::policy::switch::{Policy, Switch};
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
@@ -96,35 +98,7 @@ pub(super) async fn enter(
         }
         Entered::Wait(mut waiting) => {
             tickets = breakers::check(route)?;
-            let leaves = request.is_watched(down);
-            let granted = poll_fn(|poller| {
-                let now = timer::uptime();
-                if let Poll::Ready(mut granted) = waiting.poll(poller, now) {
-                    if matches!(granted, Err(Refused::Breaker)) && breakers::check(route).is_ok() {
-                        // All who waited were sent away, but this route's requests do not heed that breaker now.
-                        granted = match enter(now) {
-                            Entered::Permit(permit) => Ok(permit),
-                            Entered::Refused(refused) => Err(refused),
-                            Entered::Wait(again) => {
-                                waiting = again;
-                                poller.waker().wake_by_ref();
-                                return Poll::Pending;
-                            }
-                        };
-                    }
-                    return Poll::Ready(granted.map_err(|refused| refusal(route, refused)));
-                }
-                if leaves && down.poll_gone(poller).is_ready() {
-                    return Poll::Ready(Err(Reason::ClientLeft.into()));
-                }
-                timer.set(timer::moment(waiting.until()));
-                if timer.poll(poller).is_ready() {
-                    // Asked once more, at a time that has come.
-                    poller.waker().wake_by_ref();
-                }
-                Poll::Pending
-            });
-            granted.await?
+            wait(&mut waiting, enter, route, down, timer, request).await?
         }
     };
     match permit.would() {
@@ -137,6 +111,46 @@ pub(super) async fn enter(
     }
     cx.place = Some(Place { permit, lent: false, outcome: Outcome::Neutral });
     Ok(tickets)
+}
+
+/// Waits for the place; a client that leaves ends it.
+async fn wait(
+    waiting: &mut Waiting,
+    enter: impl Fn(Duration) -> Entered,
+    route: &Route,
+    down: &mut Downstream<'_>,
+    timer: &mut Timer,
+    request: &Received,
+) -> Result<Permit, Refusal> {
+    let leaves = request.is_watched(down);
+    poll_fn(|poller| {
+        let now = timer::uptime();
+        if let Poll::Ready(mut granted) = waiting.poll(poller, now) {
+            if matches!(granted, Err(Refused::Breaker)) && breakers::check(route).is_ok() {
+                // All who waited were sent away, but this route's requests do not heed that breaker now.
+                granted = match enter(now) {
+                    Entered::Permit(permit) => Ok(permit),
+                    Entered::Refused(refused) => Err(refused),
+                    Entered::Wait(again) => {
+                        *waiting = again;
+                        poller.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                };
+            }
+            return Poll::Ready(granted.map_err(|refused| refusal(route, refused)));
+        }
+        if leaves && down.poll_gone(poller).is_ready() {
+            return Poll::Ready(Err(Reason::ClientLeft.into()));
+        }
+        timer.set(timer::moment(waiting.until()));
+        if timer.poll(poller).is_ready() {
+            // Asked once more, at a time that has come.
+            poller.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn reason(refused: Refused) -> Reason {
