@@ -97,8 +97,7 @@ struct Failures {
 impl Adaptive {
     /// Begins at `initial`.
     pub fn new(settings: Settings) -> Adaptive {
-        let min = settings.min.max(1);
-        let settings = Settings { min, max: settings.max.max(min), ..settings };
+        let settings = possible(settings);
         Adaptive {
             settings,
             limit: settings.initial.clamp(settings.min, settings.max),
@@ -111,6 +110,15 @@ impl Adaptive {
             counts_from: Duration::ZERO,
             failures: Failures::default(),
         }
+    }
+
+    /// Other bounds: more endpoints can take more, and so on. It goes on from the limit that it has found, where that lies
+    /// within them.
+    pub fn bound(&mut self, settings: Settings, now: Duration) {
+        self.settings = possible(settings);
+        self.limit = self.limit.clamp(self.settings.min, self.settings.max);
+        self.step = LEAST_STEP;
+        self.rest(now, Duration::ZERO);
     }
 
     /// The limit at this moment, a step that is being tried included.
@@ -245,6 +253,12 @@ impl Adaptive {
         self.changed = now;
         self.counts_from = now + Duration::from_secs_f64(before.mean() * SETTLES).min(LONG);
     }
+}
+
+/// At least 1, and the highest not below the lowest.
+fn possible(settings: Settings) -> Settings {
+    let min = settings.min.max(1);
+    Settings { min, max: settings.max.max(min), ..settings }
 }
 
 impl Phase {

@@ -63,18 +63,28 @@ impl Shared {
         Shared(Arc::new(Inner { state: Mutex::new(inside), clock }))
     }
 
-    /// Other settings, after a reload. What runs and waits goes on; an adaptive limit forgets what it learnt only where its
-    /// own settings changed.
+    /// Other settings, after a reload, or other bounds, as endpoints come and go. What runs and waits goes on, and an
+    /// adaptive limit keeps what it learnt.
     pub fn configure(&self, settings: Option<&Settings>, now: Duration) {
         let (rules, limit, adaptive) = compile(settings);
         self.0.step(|inside| {
             inside.core.set_rules(rules, now);
             let max_concurrent = settings.map(|s| s.max_concurrent);
-            if max_concurrent != inside.max_concurrent {
-                inside.max_concurrent = max_concurrent;
-                inside.adaptive = adaptive;
-                inside.core.set_limit(limit, now);
+            if max_concurrent == inside.max_concurrent {
+                return;
             }
+            inside.max_concurrent = max_concurrent;
+            let limit = match (&mut inside.adaptive, max_concurrent) {
+                (Some(learnt), Some(MaxConcurrent::Adaptive(bounds))) => {
+                    learnt.bound(bounds, now);
+                    learnt.limit()
+                }
+                _ => {
+                    inside.adaptive = adaptive;
+                    limit
+                }
+            };
+            inside.core.set_limit(limit, now);
         });
     }
 

@@ -193,6 +193,12 @@ fn a_reload_keeps_what_was_learnt() {
     assert!(learnt > Some(4));
     rig.queue.configure(Some(&Settings { max_queued: 7, ..adaptive_from(4) }), rig.now());
     assert_eq!(rig.queue.limit(), learnt);
+    // As it is with twice as many endpoints, and with fewer.
+    let bounded = |max| Settings::with_limit(MaxConcurrent::Adaptive(adaptive::Settings { initial: 2, min: 2, max }));
+    rig.queue.configure(Some(&bounded(128)), rig.now());
+    assert!(rig.queue.limit() > Some(4), "but for the step that was being tried: {:?}", rig.queue.limit());
+    rig.queue.configure(Some(&bounded(3)), rig.now());
+    assert_eq!(rig.queue.limit(), Some(3));
     rig.queue.configure(Some(&of(9)), rig.now());
     assert_eq!(rig.queue.limit(), Some(9));
 }
