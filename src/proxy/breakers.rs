@@ -75,8 +75,10 @@ pub(super) fn admit(route: &Route, early: Option<Tickets>) -> Result<Watch, Refu
 
 fn take(route: &Route) -> Result<Tickets, Refusal> {
     let mut tickets: Tickets = [None, None];
+    let mut now = None;
     for ((breaker, mode), place) in asked(route).zip(&mut tickets) {
-        *place = Some(breaker.shared.admit_in(mode, route.timeouts.total).map_err(refusal)?);
+        let now = *now.get_or_insert_with(timer::uptime);
+        *place = Some(breaker.shared.admit_in(mode, route.timeouts.total, now).map_err(refusal)?);
     }
     Ok(tickets)
 }

@@ -122,8 +122,10 @@ impl Context {
             Watch { cut_short: true, .. } => Outcome::ClientLeft,
             _ => told,
         };
-        for ticket in self.watch.tickets.iter_mut().filter_map(Option::take) {
-            ticket.settle(told);
+        if self.watch.tickets.iter().any(Option::is_some) {
+            let now = timer::uptime();
+            let tickets = self.watch.tickets.iter_mut().filter_map(Option::take);
+            tickets.for_each(|ticket| ticket.settle_at(told, now));
         }
         if let Some(endpoint) = &self.endpoint {
             upstream.outcome(endpoint, of_endpoint(told, self.status));

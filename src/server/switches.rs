@@ -1,5 +1,7 @@
 //! What an operator switches at run time: policies of routes, and breakers.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -37,11 +39,21 @@ pub(super) fn show(state: &State) {
     state.table.upstreams.values().for_each(|u| u.show_queue());
 }
 
-/// Takes what a reload took away out of the gauges: they would show its last state for ever.
+/// Takes what a reload took away out of the gauges, which would show its last state for ever; and breakers that it replaced
+/// have no say any more.
 pub(super) fn clear(before: &Table, after: &Table) {
+    let kept: HashMap<&str, &Breaker> = breakers(after).map(|b| (b.metrics.scope(), b)).collect();
     for breaker in breakers(before) {
-        if !breakers(after).any(|b| b.metrics.scope() == breaker.metrics.scope()) {
-            breaker.metrics.set_state(0);
+        match kept.get(breaker.metrics.scope()) {
+            Some(kept) if std::ptr::eq(*kept, breaker) => {}
+            Some(kept) => {
+                breaker.retire();
+                kept.show();
+            }
+            None => {
+                breaker.retire();
+                breaker.metrics.set_state(0);
+            }
         }
     }
     for upstream in before.upstreams.values() {
@@ -50,8 +62,9 @@ pub(super) fn clear(before: &Table, after: &Table) {
             metrics.show([0; Priority::ALL.len()], 0, 0);
         }
     }
+    let routes: HashMap<&str, &Arc<Route>> = after.routes.iter().map(|r| (r.name.as_str(), r)).collect();
     for route in &before.routes {
-        let now = after.routes.iter().find(|r| r.name == route.name);
+        let now = routes.get(route.name.as_str());
         let has = |policy| now.is_some_and(|r| r.configured(policy).is_some());
         for policy in Policy::ALL.into_iter().filter(|p| route.configured(*p).is_some() && !has(*p)) {
             route.metrics.set_policy_state(policy.as_str(), 0);

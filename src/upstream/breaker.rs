@@ -1,6 +1,7 @@
 //! A breaker with those who are told of its changes: the log and the metrics.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::observe::metrics::BreakerMetrics;
 use crate::policy::breaker::{Mode, Settings, Shared, State, Transition};
@@ -15,6 +16,8 @@ pub struct Breaker {
     pub settings: Settings,
     /// Shows its state.
     pub metrics: Arc<BreakerMetrics>,
+    /// A reload replaced it: what the attempts that it still has make of it concerns nobody.
+    retired: Arc<AtomicBool>,
 }
 
 impl Breaker {
@@ -33,7 +36,12 @@ impl Breaker {
         let metrics = metrics();
         let told = metrics.clone();
         let waiting = queue.filter(|_| settings.mode != Mode::Observe).cloned();
+        let retired = Arc::new(AtomicBool::new(false));
+        let is_retired = retired.clone();
         let observer = move |transition: &Transition| {
+            if is_retired.load(Ordering::Relaxed) {
+                return;
+            }
             changed(&told, transition);
             if transition.to == State::Open
                 && let Some(queue) = &waiting
@@ -43,7 +51,12 @@ impl Breaker {
         };
         let shared = Shared::new(settings, Arc::new(timer::uptime), Arc::new(observer));
         metrics.set_state(i64::from(shared.snapshot().state.as_number()));
-        Some(Arc::new(Breaker { shared, settings: settings.clone(), metrics }))
+        Some(Arc::new(Breaker { shared, settings: settings.clone(), metrics, retired }))
+    }
+
+    /// A reload replaced it.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// Shows the state as it is now: an open breaker becomes half-open by time alone.

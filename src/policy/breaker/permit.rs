@@ -32,7 +32,10 @@ struct Inner {
 impl Inner {
     /// Runs a step on the core and tells of the transition it led to.
     fn step<T>(&self, step: impl FnOnce(&mut Core, Duration) -> (T, Option<Transition>)) -> T {
-        let now = (self.clock)();
+        self.step_at((self.clock)(), step)
+    }
+
+    fn step_at<T>(&self, now: Duration, step: impl FnOnce(&mut Core, Duration) -> (T, Option<Transition>)) -> T {
         let (result, transition) = step(&mut self.core.lock(), now);
         if let Some(transition) = transition {
             (self.observer)(&transition);
@@ -66,9 +69,10 @@ impl Shared {
         self.ticket(self.0.step(|core, now| core.admit(core.mode(), now.saturating_add(lease), now)))
     }
 
-    /// As [`Shared::admit`], under another mode than the configured one: what a switch at run time says.
-    pub fn admit_in(&self, mode: Mode, lease: Duration) -> Result<Ticket, Refused> {
-        self.ticket(self.0.step(|core, now| core.admit(mode, now.saturating_add(lease), now)))
+    /// As [`Shared::admit`], under another mode than the configured one, which is what a switch at run time says, and at a
+    /// time that the caller knows already.
+    pub fn admit_in(&self, mode: Mode, lease: Duration, now: Duration) -> Result<Ticket, Refused> {
+        self.ticket(self.0.step_at(now, |core, now| core.admit(mode, now.saturating_add(lease), now)))
     }
 
     fn ticket(&self, call: Result<Call, Refused>) -> Result<Ticket, Refused> {
@@ -173,20 +177,29 @@ impl Ticket {
     }
 
     /// The call ended.
-    pub fn settle(mut self, outcome: Outcome) {
-        self.end(outcome);
+    pub fn settle(self, outcome: Outcome) {
+        let now = (self.breaker.clock)();
+        self.settle_at(outcome, now);
     }
 
-    fn end(&mut self, outcome: Outcome) {
+    /// The call ended, at a time that the caller knows already.
+    pub fn settle_at(mut self, outcome: Outcome, now: Duration) {
+        self.end(outcome, now);
+    }
+
+    fn end(&mut self, outcome: Outcome, now: Duration) {
         if let Some(call) = self.call.take() {
-            self.breaker.step(|core, now| ((), core.settle(call, outcome, now)));
+            self.breaker.step_at(now, |core, now| ((), core.settle(call, outcome, now)));
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.end(Outcome::ClientLeft);
+        if self.call.is_some() {
+            let now = (self.breaker.clock)();
+            self.end(Outcome::ClientLeft, now);
+        }
     }
 }
 

@@ -433,10 +433,12 @@ fn forced_open_it_refuses_everything_until_it_is_closed_by_hand() {
 #[test]
 fn a_switch_says_what_the_configuration_does_not() {
     let bench = Bench::opened(&Settings::default());
-    assert!(bench.breaker.admit_in(Mode::Observe, LEASE).is_ok_and(|ticket| ticket.would_refuse().is_some()));
+    assert!(
+        bench.breaker.admit_in(Mode::Observe, LEASE, bench.now()).is_ok_and(|ticket| ticket.would_refuse().is_some())
+    );
     assert_eq!(bench.breaker.check_in(Mode::Observe).map(drop), Ok(()));
     let bench = Bench::opened(&with(|s| s.mode = Mode::Observe));
-    assert!(bench.breaker.admit_in(Mode::Enforce, LEASE).is_err());
+    assert!(bench.breaker.admit_in(Mode::Enforce, LEASE, bench.now()).is_err());
     assert!(bench.breaker.check_in(Mode::Enforce).is_err());
 }
 

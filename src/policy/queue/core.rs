@@ -10,8 +10,9 @@ mod door;
 
 /// Between two places given by age lie at least this many given in order.
 const IN_ORDER: u32 = 9;
-/// How much one request moves the typical service time.
-const WEIGHT: u32 = 16;
+/// How much one request moves the typical service time: one that was quicker, and one that was slower.
+const QUICKER: u32 = 4;
+const SLOWER: u32 = 64;
 /// The limit where there is none.
 pub(super) const NO_LIMIT: u32 = u32::MAX;
 
@@ -366,11 +367,14 @@ impl Core {
         }
     }
 
-    /// One that hangs may not teach us that all do: what is much longer than usual counts as twice the usual.
+    /// Quick ones teach more than slow ones: who is refused because its time would not suffice must have none even if it
+    /// is one of the quick. One that hangs may not teach us that all do: what is much longer than usual counts as twice
+    /// the usual.
     fn learn(&mut self, held: Duration) {
-        self.service = match self.service.is_zero() {
-            true => held,
-            false => (self.service * (WEIGHT - 1) + held.min(self.service * 2)) / WEIGHT,
+        self.service = match self.service {
+            Duration::ZERO => held,
+            usual if held < usual => (usual * (QUICKER - 1) + held) / QUICKER,
+            usual => (usual * (SLOWER - 1) + held.min(usual * 2)) / SLOWER,
         };
     }
 

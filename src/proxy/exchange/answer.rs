@@ -63,7 +63,12 @@ impl Exchange<'_, '_> {
         }
         let bodiless = is_bodiless(&self.cx.method, status);
         if !bodiless && (self.route.stream || is_event_stream(head)) {
-            self.streams = Some(self.proxy.event_streams.enter(self.cx.state.limits.max_event_streams)?);
+            self.streams = match self.proxy.event_streams.enter(self.cx.state.limits.max_event_streams) {
+                Ok(stream) => Some(stream),
+                // Its work is done: to be told that there was no room for the answer would be to be asked to do it again.
+                Err(_) if !self.cx.method.is_safe() => None,
+                Err(refusal) => return Err(refusal.into()),
+            };
             self.stream_until = Some(Instant::now() + self.route.timeouts.stream_max);
             // It may last for hours: what it says of the application is said, and its place is for others.
             self.cx.end_attempt(AttemptOutcome::of(status.as_u16()));

@@ -135,7 +135,8 @@ impl Run {
             Step::Admit { lease, mode } => {
                 let (lease, before) = (Duration::from_millis(*lease), self.told());
                 let checked = mode.map_or_else(|| breaker.check(), |mode| breaker.check_in(mode));
-                let admitted = mode.map_or_else(|| breaker.admit(lease), |mode| breaker.admit_in(mode, lease));
+                let admitted =
+                    mode.map_or_else(|| breaker.admit(lease), |mode| breaker.admit_in(mode, lease, self.bench.now()));
                 // Nothing happened between the two, so they agree.
                 assert_eq!(admitted.as_ref().map(|_| ()).map_err(|refused| *refused), checked.map(drop));
                 let Ok(ticket) = admitted else { return };
