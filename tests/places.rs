@@ -219,3 +219,52 @@ fn probes_of_slow_clients_keep_nobody_out() {
         assert_eq!(client.read_response().status, 200);
     }
 }
+
+/// What an attempt from before the reload makes of its breaker concerns nobody: another stands in its place.
+#[test]
+fn a_breaker_that_a_reload_replaced_sends_nobody_away() {
+    let (origin, go) = holding();
+    let sections = |over: &str| {
+        format!(
+            "queue: {{ max_concurrent: 1, timeout: 5s }}, circuit_breaker: {{ min_requests: 1, slow_call: {{ over: {over}, rate: 1% }} }}"
+        )
+    };
+    let proxy = Proxy::start(&before(&origin, &sections("800ms")));
+    let mut held = Client::connect(proxy.addr("inbound"));
+    held.request("GET", "/held", &[], b"");
+    eventually("it is there", || origin.count() == 1);
+    proxy.write_config(&before(&origin, &sections("10s")));
+    assert_eq!(proxy.admin_post("/reload", "").status, 200);
+    let mut waits = Client::connect(proxy.addr("inbound"));
+    waits.request("GET", "/", &[], b"");
+    waiting(&proxy, 1.0);
+    // Longer than the former breaker bears.
+    let slow = std::time::Instant::now();
+    eventually("the former breaker has judged", || slow.elapsed() > Duration::from_secs(1));
+    waiting(&proxy, 1.0);
+    assert_eq!(proxy.metric("outboard_breaker_state{scope=\"upstream:app\"}"), 0.0);
+    go.send(()).unwrap();
+    assert_eq!((held.read_response().status, waits.read_response().status), (200, 200));
+}
+
+/// The work is done: to be told that there is no room for its answer would be to be asked to do it again.
+#[test]
+fn a_post_whose_answer_is_a_stream_is_answered_above_the_limit_of_streams() {
+    let origin = Origin::serve(|conn| {
+        if let Some(head) = conn.read_head() {
+            conn.read_body(&head);
+            conn.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: done\n\n");
+            if head.method == "GET" {
+                conn.until_closed();
+            }
+        }
+    });
+    let limits = "limits: { max_event_streams: 1 }\n";
+    let proxy = Proxy::start(&format!("{limits}{}", before(&origin, "dns_refresh: 1m")));
+    let mut stream = Client::connect(proxy.addr("inbound"));
+    stream.request("GET", "/", &[], b"");
+    proxy.await_metric("outboard_event_streams", 1.0);
+    let answer = Client::connect(proxy.addr("inbound")).post("/", b"charge");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "data: done\n\n"));
+    assert_eq!(Client::connect(proxy.addr("inbound")).get("/").reason(), "overloaded", "asking again does no harm");
+}
