@@ -218,7 +218,8 @@ impl Attempts<'_> {
             framing: self.request.framing,
             websocket,
         };
-        let bodiless = self.request.framing == Framing::None;
+        // An empty body is none: the head's write tells then whether the connection still stood.
+        let bodiless = matches!(self.request.framing, Framing::None | Framing::Length(0));
         let mut written = origin.write_head(&outgoing, bodiless).await;
         if written.is_ok() && !self.body.is_empty() {
             written = exchange::hand_over(&mut origin, self.body.clone()).await.map_err(|_| origin::Failed::Broken);

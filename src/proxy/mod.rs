@@ -54,7 +54,7 @@ use crate::observe::metrics::{Metrics, RouteMetrics};
 use crate::refusal::{Reason, Refusal};
 use crate::route::matcher::{Found, Request, host_without_port};
 use crate::route::path::check_path;
-use crate::route::table::Route;
+use crate::route::table::{Route, WHOLE};
 use crate::timer::Timer;
 
 use attempt::Attempts;
@@ -137,7 +137,7 @@ impl Received {
             && head.version == http::Version::HTTP_11
             && head.headers.contains_key(header::UPGRADE)
             && hop::is_websocket(&head.headers);
-        Received { framing, expects, websocket, whole: upload::WHOLE }
+        Received { framing, expects, websocket, whole: WHOLE }
     }
 
     /// Whether the body is handed on while it comes.

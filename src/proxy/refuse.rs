@@ -11,13 +11,13 @@ use tokio::time::{Duration, Instant};
 use super::context::Context;
 use super::downstream::Downstream;
 use super::request::Framing;
-use super::upload::{self, WHOLE};
+use super::upload;
 use super::{Client, Proxy, Received};
 use crate::observe::log::AccessRecord;
 use crate::observe::metrics::MethodLabel;
 use crate::observe::trace::new_request_id;
 use crate::refusal::{Reason, Refusal};
-use crate::route::table::Changes;
+use crate::route::table::{Changes, WHOLE};
 use crate::timer::Timer;
 
 /// How long a refused client may take to send the rest of a small body, so that its connection can be kept.

@@ -20,9 +20,6 @@ use crate::refusal::{Reason, Refusal};
 use crate::timer::Timer;
 use crate::units::Size;
 
-/// A body of known length up to this is read before a connection is taken.
-pub(super) const WHOLE: u64 = 64 << 10;
-
 /// Memory that bodies hold, of all requests together.
 #[derive(Clone)]
 pub struct Buffered {

@@ -87,7 +87,7 @@ pub struct Route {
 }
 
 /// A body of known length up to this is read before a connection is taken, whatever the route says.
-const WHOLE: u64 = 64 << 10;
+pub const WHOLE: u64 = 64 << 10;
 
 /// How a policy is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

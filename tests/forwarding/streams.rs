@@ -268,13 +268,16 @@ fn events_reach_the_client_as_they_are_written() {
     let mut client = Client::connect(proxy.addr("inbound"));
     client.request("GET", "/", &[], b"");
     assert_eq!(client.read_head().unwrap().header("content-type"), Some("text/event-stream"));
+    let mut late = Vec::new();
     for _ in 0..15 {
         next.send(Instant::now()).unwrap();
         assert_eq!(client.read_chunk().unwrap().unwrap(), b"data: x\n\n");
-        let late = written.recv().unwrap().elapsed();
-        assert!(late < Duration::from_millis(100), "{late:?}");
+        late.push(written.recv().unwrap().elapsed());
         std::thread::sleep(Duration::from_millis(100));
     }
+    // The machine may be away for a moment; what is held back would be late each time.
+    late.sort();
+    assert!(late[12] < Duration::from_millis(100) && late[14] < Duration::from_secs(1), "{late:?}");
     assert!(started.elapsed() > Duration::from_millis(1200), "longer than the total");
     proxy.await_metric("outboard_event_streams", 1.0);
     stop.store(true, Ordering::SeqCst);
