@@ -236,7 +236,7 @@ pub(super) fn is_passed_on(route: &Route, headers: &HeaderMap, name: &HeaderName
     let single =
         values.next().is_some_and(|value| !value.as_bytes().trim_ascii().is_empty()) && values.next().is_none();
     let changes = &route.request_headers;
-    let written = changes.set.iter().chain(&changes.add).any(|(n, _)| n == name) || changes.remove.contains(name);
+    let written = changes.drops(name) || changes.add.iter().any(|(n, _)| n == name);
     single && !written && !hop::nominated(headers).contains(name)
 }
 

@@ -69,19 +69,10 @@ fn our_own_refusals_count_nowhere() {
     proxy.await_metric("outboard_concurrency_used{upstream=\"app\"}", 0.0);
 }
 
-/// A connection that was closed while it waited says nothing of the application.
+/// A connection that was closed while it waited says nothing of the application; one that had no time to wait does.
 #[test]
 fn kept_connections_that_were_closed_count_for_unsafe_requests_alone() {
-    // Answers one request of each connection, and closes in the face of the second.
-    let origin = Origin::serve(|conn| {
-        if let Some(head) = conn.read_head() {
-            conn.read_body(&head);
-            conn.ok("once");
-        }
-        if let Some(head) = conn.read_head() {
-            conn.read_body(&head);
-        }
-    });
+    let origin = Origin::once_a_connection();
     let proxy = before(&origin, STRICT, "");
     let mut client = Client::connect(proxy.addr("inbound"));
     for _ in 0..20 {

@@ -116,6 +116,19 @@ impl Origin {
         })
     }
 
+    /// Answers one request of each connection, and closes in the face of the second.
+    pub fn once_a_connection() -> Origin {
+        Origin::serve(|conn| {
+            if let Some(head) = conn.read_head() {
+                conn.read_body(&head);
+                conn.ok("once");
+            }
+            if let Some(head) = conn.read_head() {
+                conn.read_body(&head);
+            }
+        })
+    }
+
     /// Answers every request with these bytes.
     pub fn answer(bytes: impl AsRef<[u8]>) -> Origin {
         let bytes = bytes.as_ref().to_vec();

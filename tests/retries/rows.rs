@@ -130,16 +130,7 @@ fn the_next_attempt_goes_to_another_endpoint_where_there_is_one() {
 
 #[test]
 fn a_kept_connection_that_was_closed_costs_no_time_and_no_place_in_the_backoff() {
-    // Answers one request of each connection, and closes in the face of the second.
-    let origin = Origin::serve(|conn| {
-        if let Some(head) = conn.read_head() {
-            conn.read_body(&head);
-            conn.ok("once");
-        }
-        if let Some(head) = conn.read_head() {
-            conn.read_body(&head);
-        }
-    });
+    let origin = Origin::once_a_connection();
     let proxy = before(&[origin.to_string()], "", "retry: { backoff: { base: 10s, max: 10s } }");
     let mut client = Client::connect(proxy.addr("inbound"));
     let started = Instant::now();

@@ -8,8 +8,10 @@ use crate::units::{Duration as Span, Ratio};
 
 mod half_open;
 mod hang;
+mod modes;
 mod properties;
 mod settings;
+mod slow;
 
 /// A breaker on a clock that the test moves.
 struct Bench {
@@ -243,103 +245,6 @@ fn a_client_that_left_late_was_served_slowly() {
 }
 
 #[test]
-fn a_slow_call_is_counted_once_and_when_it_becomes_slow() {
-    let bench = Bench::new(&Settings::default());
-    let mut ticket = bench.admit();
-    assert_eq!(ticket.slow_at(), Some(bench.now() + Duration::from_secs(2)));
-    bench.wait(2000);
-    ticket.slow();
-    ticket.slow();
-    assert_eq!((bench.figures(), ticket.slow_at()), ((1, 0, 1), None));
-    bench.wait(500);
-    ticket.settle(Outcome::Success);
-    assert_eq!(bench.figures(), (1, 0, 1));
-}
-
-#[test]
-fn a_slow_call_that_fails_is_both() {
-    for told in [true, false] {
-        let bench = Bench::new(&Settings::default());
-        let mut ticket = bench.admit();
-        bench.wait(2000);
-        if told {
-            ticket.slow();
-        }
-        bench.wait(3000);
-        ticket.settle(FAILED);
-        assert_eq!(bench.figures(), (1, 1, 1), "told: {told}");
-    }
-}
-
-#[test]
-fn a_slow_call_that_says_nothing_is_taken_back() {
-    let bench = Bench::new(&Settings::default());
-    for _ in 0..100 {
-        bench.slow(Outcome::Neutral);
-    }
-    assert_eq!((bench.state(), bench.figures()), (State::Closed, (0, 0, 0)));
-    // It is out of its row, and no other one is.
-    (0..19).for_each(|_| bench.slow(Outcome::Success));
-    let mut before = bench.admit();
-    bench.wait(2000);
-    before.slow();
-    assert_eq!(bench.state(), State::Open);
-    before.settle(Outcome::Neutral);
-    assert_eq!(bench.state(), State::Open, "what was decided is decided");
-}
-
-#[test]
-fn taking_back_a_slow_call_of_an_earlier_row_leaves_this_row_alone() {
-    let bench = Bench::new(&with(|s| s.window = Window::Calls(10_000)));
-    bench.calls(1000, Outcome::Success);
-    let mut before = bench.admit();
-    bench.wait(2000);
-    before.slow();
-    bench.call(Outcome::Success);
-    (0..19).for_each(|_| bench.slow(Outcome::Success));
-    before.settle(Outcome::Neutral);
-    bench.slow(Outcome::Success);
-    assert_eq!(bench.told(), [(State::Closed, State::Open, Why::SlowInARow(20))]);
-}
-
-#[test]
-fn a_call_that_waits_for_its_client_does_not_age() {
-    let bench = Bench::new(&Settings::default());
-    let mut upload = bench.admit();
-    bench.wait(1500);
-    upload.hold();
-    assert_eq!(upload.slow_at(), None);
-    bench.wait(60_000);
-    upload.slow();
-    assert_eq!(bench.figures(), (0, 0, 0));
-    upload.resume();
-    assert_eq!(upload.slow_at(), Some(bench.now() + Duration::from_secs(2)));
-    bench.wait(1999);
-    upload.settle(Outcome::Success);
-    assert_eq!(bench.figures(), (1, 0, 0));
-    // Dropped while its client is what it waits for, it says nothing; slow before that, it stays slow.
-    let (mut left, mut slow) = (bench.admit(), bench.admit());
-    left.hold();
-    bench.wait(2000);
-    slow.hold();
-    assert_eq!(bench.figures(), (2, 0, 1));
-    drop((left, slow));
-    assert_eq!(bench.figures(), (2, 0, 1));
-}
-
-#[test]
-fn slowness_may_be_off() {
-    let bench = Bench::new(&with(|s| s.slow_call = None));
-    let mut ticket = bench.admit();
-    assert_eq!(ticket.slow_at(), None);
-    bench.wait(60_000);
-    ticket.slow();
-    ticket.settle(Outcome::Success);
-    (0..50).for_each(|_| bench.slow(Outcome::ClientLeft));
-    assert_eq!((bench.state(), bench.figures()), (State::Closed, (0, 0, 0)));
-}
-
-#[test]
 fn open_it_refuses_and_says_for_how_long() {
     let bench = Bench::opened(&Settings::default());
     assert_eq!(refused(&bench.breaker), Refused { retry_after: Duration::from_secs(30), state: State::Open });
@@ -383,100 +288,6 @@ fn calls_from_before_it_opened_change_nothing_after() {
     assert_eq!(end(&bench), (0, 0, 0));
     bench.call(FAILED);
     assert_eq!((end(&bench), bench.state()), ((1, 1, 0), State::Closed));
-}
-
-#[test]
-fn observed_it_says_what_it_would_do_and_refuses_nothing() {
-    let bench = Bench::opened(&with(|s| s.mode = Mode::Observe));
-    let ticket = bench.admit();
-    assert_eq!(ticket.would_refuse(), Some(Refused { retry_after: Duration::from_secs(30), state: State::Open }));
-    assert_eq!(bench.breaker.check().map(drop), Ok(()));
-    ticket.settle(FAILED);
-    assert_eq!(bench.figures(), (0, 0, 0), "as if it had been refused");
-    bench.wait(30_000);
-    let probes: Vec<Ticket> = (0..5).map(|_| bench.admit()).collect();
-    assert!(probes.iter().all(|probe| probe.would_refuse().is_none()));
-    let sixth = bench.admit();
-    assert_eq!(sixth.would_refuse().map(|r| r.state), Some(State::HalfOpen));
-    sixth.settle(FAILED);
-    probes.into_iter().for_each(|probe| probe.settle(Outcome::Success));
-    let expected = [(State::Open, State::HalfOpen, Why::Waited), (State::HalfOpen, State::Closed, Why::ProbesGood)];
-    assert_eq!((bench.state(), bench.told()), (State::Closed, expected.to_vec()));
-}
-
-#[test]
-fn forced_open_it_refuses_everything_until_it_is_closed_by_hand() {
-    let bench = Bench::new(&with(|s| s.mode = Mode::ForceOpen));
-    assert_eq!(bench.state(), State::Open);
-    bench.wait(1_000_000);
-    assert_eq!(refused(&bench.breaker), Refused { retry_after: Duration::from_secs(30), state: State::Open });
-    assert!(bench.breaker.check().is_err());
-    assert_eq!(bench.breaker.snapshot().open_left, None);
-    bench.breaker.close();
-    bench.calls(20, FAILED);
-    assert_eq!(refused(&bench.breaker).state, State::Open, "automatic from there on");
-    bench.wait(30_000);
-    drop(bench.admit());
-    bench.breaker.reset();
-    assert_eq!((refused(&bench.breaker).state, bench.state()), (State::Open, State::Open));
-    assert_eq!(
-        bench.told(),
-        [
-            (State::Open, State::Closed, Why::ByHand),
-            (State::Closed, State::Open, Why::FailureRate),
-            (State::Open, State::HalfOpen, Why::Waited),
-            (State::HalfOpen, State::Open, Why::ByHand),
-        ]
-    );
-}
-
-#[test]
-fn a_switch_says_what_the_configuration_does_not() {
-    let bench = Bench::opened(&Settings::default());
-    assert!(
-        bench.breaker.admit_in(Mode::Observe, LEASE, bench.now()).is_ok_and(|ticket| ticket.would_refuse().is_some())
-    );
-    assert_eq!(bench.breaker.check_in(Mode::Observe).map(drop), Ok(()));
-    let bench = Bench::opened(&with(|s| s.mode = Mode::Observe));
-    assert!(bench.breaker.admit_in(Mode::Enforce, LEASE, bench.now()).is_err());
-    assert!(bench.breaker.check_in(Mode::Enforce).is_err());
-}
-
-#[test]
-fn opened_by_hand_it_stays_open() {
-    for mode in [Mode::Enforce, Mode::Observe, Mode::ForceOpen] {
-        let bench = Bench::new(&with(|s| s.mode = mode));
-        let before = (mode != Mode::ForceOpen).then(|| bench.admit());
-        bench.breaker.open();
-        bench.wait(1_000_000);
-        assert_eq!(refused(&bench.breaker).retry_after, Duration::from_secs(30), "{mode:?}");
-        assert!(bench.breaker.check().is_err());
-        assert!(bench.breaker.snapshot().by_hand);
-        drop(before);
-        bench.breaker.close();
-        assert_eq!(bench.state(), State::Closed, "{mode:?}");
-        bench.call(Outcome::Success);
-        let by_hand = [(State::Closed, State::Open, Why::ByHand), (State::Open, State::Closed, Why::ByHand)];
-        let from = usize::from(mode == Mode::ForceOpen);
-        assert_eq!(bench.told(), by_hand[from..], "{mode:?}: only what changes is told");
-    }
-}
-
-#[test]
-fn closing_and_resetting_empty_the_window() {
-    for empty in [Shared::close, Shared::reset] {
-        let bench = Bench::new(&Settings::default());
-        let old = bench.admit();
-        bench.calls(19, FAILED);
-        empty(&bench.breaker);
-        assert_eq!((bench.figures(), bench.told()), ((0, 0, 0), vec![]));
-        old.settle(FAILED);
-        bench.calls(19, FAILED);
-        assert_eq!((bench.state(), bench.figures()), (State::Closed, (19, 19, 0)), "neither rate nor row");
-        bench.call(FAILED);
-        empty(&bench.breaker);
-        assert_eq!(bench.state(), State::Closed);
-    }
 }
 
 #[test]
