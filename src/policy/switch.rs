@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::mode::Mode;
+
 /// What a policy does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Switch {
@@ -19,6 +21,16 @@ pub enum Switch {
 
 impl Switch {
     const ALL: [Switch; 4] = [Switch::Configured, Switch::On, Switch::Observe, Switch::Off];
+
+    /// The mode in which a policy acts that is configured in this one; none: it does not.
+    pub const fn over(self, configured: Mode) -> Option<Mode> {
+        match self {
+            Switch::Configured => Some(configured),
+            Switch::On => Some(Mode::Enforce),
+            Switch::Observe => Some(Mode::Observe),
+            Switch::Off => None,
+        }
+    }
 
     /// The word of the administration.
     pub const fn as_str(self) -> &'static str {

@@ -94,11 +94,7 @@ impl Asking<'_, '_> {
     }
 
     fn enforces(&self, limit: &RateLimit) -> bool {
-        match self.switch {
-            Switch::Configured => limit.mode == Mode::Enforce,
-            Switch::On => true,
-            Switch::Observe | Switch::Off => false,
-        }
+        self.switch.over(limit.mode) == Some(Mode::Enforce)
     }
 
     /// What the client is told: all limits that hold for it, and the one that it met.

@@ -89,13 +89,6 @@ pub struct Route {
 /// A body of known length up to this is read before a connection is taken, whatever the route says.
 pub const WHOLE: u64 = 64 << 10;
 
-/// How a policy is configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Configured {
-    /// It does what it decides; else it only observes.
-    pub enforces: bool,
-}
-
 /// The section `timeouts`, in the types of the hot path.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)]
@@ -292,23 +285,24 @@ impl Route {
         self.cap.get().copied().unwrap_or(Cap::NONE)
     }
 
-    /// How a policy is configured; none where the route does not have it.
-    pub fn configured(&self, policy: Policy) -> Option<Configured> {
+    /// The mode that a policy is configured in; none where the route does not have it. Of several limits or breakers one that
+    /// enforces decides.
+    pub fn configured(&self, policy: Policy) -> Option<Mode> {
         let mut breakers = [&self.breaker, &self.upstream.breaker].into_iter().flatten().peekable();
         let enforces = match policy {
             Policy::RateLimits => {
                 self.limits.first()?;
                 self.limits.iter().any(|limit| limit.mode == Mode::Enforce)
             }
-            Policy::Queue => self.upstream.queue_enforces(self.cap())?,
+            Policy::Queue => return self.upstream.queue_mode(self.cap()),
             Policy::CircuitBreaker => {
                 breakers.peek()?;
                 breakers.any(|b| b.settings.mode != breaker::Mode::Observe)
             }
-            Policy::Retry => self.retry.as_ref().map(|_| true)?,
-            Policy::Fault => self.fault.as_ref().map(|_| true)?,
+            Policy::Retry => return self.retry.as_ref().map(|_| Mode::Enforce),
+            Policy::Fault => return self.fault.as_ref().map(|_| Mode::Enforce),
         };
-        Some(Configured { enforces })
+        Some(if enforces { Mode::Enforce } else { Mode::Observe })
     }
 
     /// The path and query that the upstream is asked for, where they differ from the ones received.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admin::Refused;
 use crate::policy::breaker::{self, Snapshot};
+use crate::policy::mode::Mode;
 use crate::policy::priority::Priority;
 use crate::policy::switch::{Policy, Switch};
 use crate::proxy::state::State;
@@ -18,11 +19,10 @@ use crate::upstream::breaker::Breaker;
 /// What a policy of a route does now, as the gauge has it: 0 off, 1 observe, 2 on. None where the route does not have it.
 fn does(route: &Route, policy: Policy) -> Option<i64> {
     let configured = route.configured(policy)?;
-    Some(match route.switches.get(policy, timer::uptime) {
-        Switch::Configured if configured.enforces => 2,
-        Switch::On => 2,
-        Switch::Configured | Switch::Observe => 1,
-        Switch::Off => 0,
+    Some(match route.switches.get(policy, timer::uptime).over(configured) {
+        Some(Mode::Enforce) => 2,
+        Some(Mode::Observe) => 1,
+        None => 0,
     })
 }
 

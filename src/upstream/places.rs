@@ -14,10 +14,10 @@ impl Upstream {
         (self.settings.queue.is_some() || cap != Cap::NONE).then_some(&self.queue)
     }
 
-    /// Whether the queue does what it decides; none where there is none.
-    pub fn queue_enforces(&self, cap: Cap) -> Option<bool> {
+    /// The mode of the queue; none where there is none. A cap alone is enforced.
+    pub fn queue_mode(&self, cap: Cap) -> Option<Mode> {
         self.queue_for(cap)?;
-        Some(self.settings.queue.as_ref().is_none_or(|queue| queue.mode == Mode::Enforce))
+        Some(self.settings.queue.as_ref().map_or(Mode::Enforce, |queue| queue.mode))
     }
 
     /// Takes the section `queue` over: once it is the one that runs, and whenever the endpoints change. Those that run and
