@@ -19,6 +19,7 @@ pub mod process;
 mod resolved;
 pub mod route;
 mod schema;
+pub mod stores;
 mod tree;
 pub mod upstream;
 
@@ -32,6 +33,7 @@ pub use pattern::{PathPattern, Segment};
 pub use process::{Access, Admin, Drain, Level, Limits, LogFormat, Logging, Runtime};
 pub use route::{Defaults, HeaderChanges, Headers, Jwt, Match, Rewrite, Route};
 pub use schema::schema;
+pub use stores::Stores;
 pub use upstream::{HostHeader, Pool, Upstream, UpstreamProtocol, UpstreamTls};
 
 use std::collections::BTreeMap;
@@ -63,6 +65,9 @@ pub struct Config {
     /// Limits of the process and of its client connections.
     #[serde(default)]
     pub limits: Limits,
+    /// Where things are kept that outlive a request.
+    #[serde(default)]
+    pub stores: Stores,
     /// Request headers that say who is asking; never shared, never logged.
     #[serde(default = "default_credentials")]
     pub credentials: Vec<String>,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{breaker, fault, priority, rate_limit, retry, timeout};
+use crate::policy::{breaker, cache, compression, fault, priority, rate_limit, retry, timeout};
 use crate::units::{Size, some_or_off};
 
 /// What every route starts from.
@@ -43,6 +43,13 @@ pub struct Defaults {
     pub circuit_breaker: Option<breaker::Settings>,
     /// Faults on purpose.
     pub fault: Option<fault::Settings>,
+    /// Which answers are encoded, into what and how hard.
+    #[serde(serialize_with = "some_or_off")]
+    pub compression: Option<compression::Settings>,
+    /// Which answers are kept, for whom and for how long.
+    pub cache: Option<cache::Settings>,
+    /// Which stored answers end when a request changes something.
+    pub invalidates: Option<cache::InvalidateSettings>,
 }
 
 impl Default for Defaults {
@@ -62,12 +69,19 @@ impl Default for Defaults {
             retry: default_retry(),
             circuit_breaker: None,
             fault: None,
+            compression: default_compression(),
+            cache: None,
+            invalidates: None,
         }
     }
 }
 
 fn default_retry() -> Option<retry::Settings> {
     Some(retry::Settings::default())
+}
+
+fn default_compression() -> Option<compression::Settings> {
+    Some(compression::Settings::default())
 }
 
 /// One route.
@@ -122,6 +136,15 @@ pub struct Route {
     /// Faults on purpose.
     #[serde(default, serialize_with = "some_or_off")]
     pub fault: Option<fault::Settings>,
+    /// Which answers are encoded, into what and how hard.
+    #[serde(default = "default_compression", serialize_with = "some_or_off")]
+    pub compression: Option<compression::Settings>,
+    /// Which answers are kept, for whom and for how long.
+    #[serde(default, serialize_with = "some_or_off")]
+    pub cache: Option<cache::Settings>,
+    /// Which stored answers end when a request changes something.
+    #[serde(default, serialize_with = "some_or_off")]
+    pub invalidates: Option<cache::InvalidateSettings>,
 }
 
 /// The tokens of requests, verified: their claims can be keys. A request without a good token is not refused by this; it

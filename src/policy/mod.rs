@@ -5,6 +5,8 @@
 pub mod adaptive;
 pub mod balance;
 pub mod breaker;
+pub mod cache;
+pub mod compression;
 pub mod failure;
 pub mod fault;
 pub mod health;

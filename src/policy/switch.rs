@@ -56,12 +56,23 @@ pub enum Policy {
     Retry,
     /// `fault`.
     Fault,
+    /// `cache`.
+    Cache,
+    /// `compression`.
+    Compression,
 }
 
 impl Policy {
     /// All of them, in the order of [`Policy::index`].
-    pub const ALL: [Policy; 5] =
-        [Policy::RateLimits, Policy::Queue, Policy::CircuitBreaker, Policy::Retry, Policy::Fault];
+    pub const ALL: [Policy; 7] = [
+        Policy::RateLimits,
+        Policy::Queue,
+        Policy::CircuitBreaker,
+        Policy::Retry,
+        Policy::Fault,
+        Policy::Cache,
+        Policy::Compression,
+    ];
 
     /// Its place in [`Policy::ALL`].
     pub const fn index(self) -> usize {
@@ -76,6 +87,8 @@ impl Policy {
             Policy::CircuitBreaker => "circuit_breaker",
             Policy::Retry => "retry",
             Policy::Fault => "fault",
+            Policy::Cache => "cache",
+            Policy::Compression => "compression",
         }
     }
 
@@ -84,10 +97,10 @@ impl Policy {
         Policy::ALL.into_iter().find(|policy| policy.as_str() == key)
     }
 
-    /// Whether it can say what it would do without doing it. What a retry or a fault would have changed is not known
-    /// until it is done.
+    /// Whether it can say what it would do without doing it. What a retry or a fault would have changed, and what an encoded
+    /// body would have cost, is not known until it is done.
     pub const fn can_observe(self) -> bool {
-        matches!(self, Policy::RateLimits | Policy::Queue | Policy::CircuitBreaker)
+        matches!(self, Policy::RateLimits | Policy::Queue | Policy::CircuitBreaker | Policy::Cache)
     }
 }
 
@@ -197,9 +210,9 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_and_a_fault_cannot_observe() {
+    fn what_is_known_only_once_it_is_done_cannot_observe() {
         let switches = Switches::default();
-        for policy in [Policy::Retry, Policy::Fault] {
+        for policy in [Policy::Retry, Policy::Fault, Policy::Compression] {
             switches.set(policy, Switch::Off, None).unwrap();
             assert_eq!(switches.set(policy, Switch::Observe, None), Err(CannotObserve(policy)));
             assert_eq!(switches.get(policy, || at(0)), Switch::Off, "left as it was");

@@ -301,6 +301,7 @@ impl Route {
             }
             Policy::Retry => return self.retry.as_ref().map(|_| Mode::Enforce),
             Policy::Fault => return self.fault.as_ref().map(|_| Mode::Enforce),
+            Policy::Cache | Policy::Compression => return None,
         };
         Some(if enforces { Mode::Enforce } else { Mode::Observe })
     }
