@@ -8,6 +8,7 @@ mod de;
 pub mod endpoint;
 pub mod env;
 pub mod error;
+mod invalidation;
 pub mod key;
 pub mod listener;
 pub mod load;
@@ -20,6 +21,7 @@ mod resolved;
 pub mod route;
 mod schema;
 pub mod stores;
+pub mod template;
 mod tree;
 pub mod upstream;
 
@@ -34,6 +36,7 @@ pub use process::{Access, Admin, Drain, Level, Limits, LogFormat, Logging, Runti
 pub use route::{Defaults, HeaderChanges, Headers, Jwt, Match, Rewrite, Route};
 pub use schema::schema;
 pub use stores::Stores;
+pub use template::{Part, PathPart, PathTemplate, Template};
 pub use upstream::{HostHeader, Pool, Upstream, UpstreamProtocol, UpstreamTls};
 
 use std::collections::BTreeMap;

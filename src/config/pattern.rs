@@ -37,6 +37,38 @@ impl PathPattern {
         })
     }
 
+    /// Whether it takes this path.
+    pub fn takes(&self, path: &str) -> bool {
+        let Some(path) = path.strip_prefix('/') else { return false };
+        let mut parts = path.split('/');
+        for segment in &self.segments {
+            match (segment, parts.next()) {
+                (Segment::Rest(_), Some(_)) => return true,
+                (Segment::Literal(text), Some(part)) if text == part => {}
+                (Segment::Param(_), Some(part)) if !part.is_empty() => {}
+                _ => return false,
+            }
+        }
+        parts.next().is_none()
+    }
+
+    /// Whether there is a path that both take.
+    pub fn meets(&self, other: &PathPattern) -> bool {
+        let (mut a, mut b) = (self.segments.iter(), other.segments.iter());
+        loop {
+            match (a.next(), b.next()) {
+                (None, None) => return true,
+                (Some(Segment::Rest(_)), Some(_)) | (Some(_), Some(Segment::Rest(_))) => return true,
+                (Some(Segment::Literal(a)), Some(Segment::Literal(b))) if a == b => {}
+                (Some(Segment::Param(_)), Some(Segment::Literal(text)))
+                | (Some(Segment::Literal(text)), Some(Segment::Param(_)))
+                    if !text.is_empty() => {}
+                (Some(Segment::Param(_)), Some(Segment::Param(_))) => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// The pattern without the names of its parameters: two with the same shape take the same paths.
     pub(crate) fn shape(&self) -> String {
         let mut shape = String::new();
@@ -118,14 +150,17 @@ pub(crate) fn is_host_pattern(host: &str) -> bool {
 
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for segment in &self.segments {
-            match segment {
-                Segment::Literal(text) => write!(f, "/{text}")?,
-                Segment::Param(name) => write!(f, "/{{{name}}}")?,
-                Segment::Rest(name) => write!(f, "/{{*{name}}}")?,
-            }
+        self.segments.iter().try_for_each(|segment| write!(f, "/{segment}"))
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Segment::Literal(text) => f.write_str(text),
+            Segment::Param(name) => write!(f, "{{{name}}}"),
+            Segment::Rest(name) => write!(f, "{{*{name}}}"),
         }
-        Ok(())
     }
 }
 
@@ -174,6 +209,40 @@ mod tests {
         assert_eq!(shape("/a/{b}/{*c}"), shape("/a/{x}/{*y}"));
         assert_ne!(shape("/a/{b}"), shape("/a/{*b}"));
         assert_ne!(shape("/a"), shape("/a/"));
+    }
+
+    #[test]
+    fn which_paths_a_pattern_takes() {
+        for (pattern, taken, not) in [
+            ("/", "/", "/a"),
+            ("/a", "/a", "/a/"),
+            ("/a/{b}", "/a/1", "/a/"),
+            ("/a/{b}/c", "/a/1/c", "/a/1/d"),
+            ("/a/{*b}", "/a/1/2", "/a"),
+            ("/a/{*b}", "/a/", "/b/1"),
+        ] {
+            let pattern: PathPattern = pattern.parse().unwrap();
+            assert!(pattern.takes(taken) && !pattern.takes(not) && !pattern.takes("a"), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn which_patterns_meet() {
+        for (a, b, expected) in [
+            ("/a", "/a", true),
+            ("/a", "/b", false),
+            ("/a", "/a/{b}", false),
+            ("/a/{b}", "/a/1", true),
+            ("/a/{b}", "/a/", false),
+            ("/a/{b}", "/{c}/1", true),
+            ("/a/{*b}", "/a/{c}/d", true),
+            ("/a/{*b}", "/a", false),
+            ("/a/{*b}", "/{*c}", true),
+            ("/a/{b}/c", "/a/{b}/d", false),
+        ] {
+            let (a, b): (PathPattern, PathPattern) = (a.parse().unwrap(), b.parse().unwrap());
+            assert!(a.meets(&b) == expected && b.meets(&a) == expected, "{a} and {b}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ impl Config {
         for route in &mut self.routes {
             route.rate_limits.clear();
             (route.max_concurrent, route.circuit_breaker, route.fault) = (None, None, None);
+            (route.cache, route.invalidates, route.compression) = (None, None, None);
         }
     }
 
