@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use outboard::config::{self, Config, Errors, Loaded};
 use serde_json::Value;
 
+#[path = "config/caches.rs"]
+mod caches;
+#[path = "config/compressions.rs"]
+mod compressions;
 #[path = "config/defaults.rs"]
 mod defaults;
 #[path = "config/fuzz.rs"]

@@ -13,7 +13,7 @@ pub(crate) fn reaches(invalidates: &InvalidateSettings, stored: &Route) -> bool 
 }
 
 /// Whether a route can have stored something under these paths.
-pub(crate) fn paths_meet(path: &PathTemplate, stored: &Route) -> bool {
+fn paths_meet(path: &PathTemplate, stored: &Route) -> bool {
     let own = stored.matches.path.as_ref().map(|own| own.parse::<PathPattern>());
     stored.cache.is_some() && own.is_none_or(|own| own.is_ok_and(|own| own.meets(&path.pattern())))
 }

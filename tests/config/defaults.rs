@@ -3,7 +3,7 @@
 use super::{load, loaded};
 use outboard::config::{Config, Direction, HostHeader, Protocol};
 use outboard::policy::priority::{Priority, Setting};
-use outboard::policy::{breaker, queue};
+use outboard::policy::{breaker, cache, queue};
 
 const MINIMAL: &str = "
 listeners: [{ name: inbound, address: 127.0.0.1:8080 }]
@@ -23,6 +23,7 @@ fn every_default_is_the_contracts() {
     assert_eq!(minimal.redaction, contract.redaction);
     assert_eq!(minimal.drain, contract.drain);
     assert_eq!(minimal.limits, contract.limits);
+    assert_eq!(minimal.stores, contract.stores);
     assert_eq!(minimal.credentials, contract.credentials);
     let mut logging = contract.logging.clone();
     logging.access.request_headers.clear();
@@ -55,6 +56,21 @@ fn every_default_is_the_contracts() {
     retry.retry_on.truncate(2);
     assert_eq!(default.retry.as_ref(), Some(&retry));
     assert_eq!(minimal.defaults.retry, Some(retry));
+
+    let mut compression = contract.defaults.compression.clone().unwrap();
+    compression.exclude_paths.clear();
+    assert_eq!(default.compression.as_ref(), Some(&compression));
+    assert_eq!(minimal.defaults.compression, Some(compression));
+    assert!(default.cache.is_none() && default.invalidates.is_none());
+
+    let mut cache = contract.routes[1].cache.clone().unwrap();
+    assert_eq!(cache.ttl.take().unwrap().to_string(), "2m");
+    assert_eq!(cache.stale_while_revalidate.take().unwrap().to_string(), "30s");
+    assert_eq!(cache.stale_if_error.take().unwrap().to_string(), "1m");
+    assert_eq!(cache.negative_ttl.pop_first().unwrap().0.get(), 404);
+    [&mut cache.vary_by, &mut cache.ignore_query, &mut cache.warm].into_iter().for_each(Vec::clear);
+    cache.tags = cache::Tags::default();
+    assert_eq!(cache, cache::Settings::default());
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Check, NAME, is_name};
+use super::{Check, NAME, is_name, keys};
 use crate::config::key::{KeySource, key_parts};
 use crate::config::path::Path;
-use crate::config::pattern::PathPattern;
 use crate::config::route::Route;
 use crate::config::tree::Node;
 use crate::policy::rate_limit::{Algorithm, Settings};
@@ -60,45 +59,7 @@ fn sources(
     if limit.key.is_empty() {
         check.error(&path, "expected at least one part, such as client_ip; constant is one count for all requests");
     }
-    let mut sources: Vec<Option<KeySource>> = Vec::with_capacity(limit.key.len());
-    for (at, text) in limit.key.iter().enumerate() {
-        let path = path.index(at);
-        let source = text.parse::<KeySource>();
-        match &source {
-            Err(error) => check.error(&path, format!("{error}, found {}", check.found(&path))),
-            Ok(source) if sources.contains(&Some(source.clone())) => check.error(&path, "the same part twice"),
-            Ok(KeySource::Path(param)) => parameter(check, route, route_path, &path, param),
-            Ok(KeySource::Jwt(_)) if route.jwt.is_none() && !check.is_lost(&route_path.key("jwt")) => {
-                let place = route_path.key("jwt");
-                let message = format!(
-                    "requires {place}, which route {} does not have: a claim is believed of a verified token only",
-                    route.name
-                );
-                check.error(&path, message);
-            }
-            Ok(_) => {}
-        }
-        sources.push(source.ok());
-    }
-    sources
-}
-
-/// A parameter that the route's path does not have is missing in every request.
-fn parameter(check: &mut Check<'_>, route: &Route, route_path: &Path, path: &Path, param: &str) {
-    let pattern = route_path.key("match").key("path");
-    let has = match route.matches.path.as_ref().map(|p| p.parse::<PathPattern>()) {
-        // It has an error of its own.
-        Some(Err(_)) => true,
-        Some(Ok(pattern)) => pattern.params().any(|name| name == param),
-        None => false,
-    };
-    if !has && !check.is_lost(&pattern) {
-        let message = match &route.matches.path {
-            Some(text) => format!("no such parameter in {pattern} (line {}): {text}", check.line(&pattern)),
-            None => format!("no such parameter: route {} has no {pattern}", route.name),
-        };
-        check.error(path, message);
-    }
+    keys::parts(check, route, route_path, &path, &limit.key)
 }
 
 fn overrides(check: &mut Check<'_>, limit: &Settings, sources: &[Option<KeySource>], place: &Path) {

@@ -2,9 +2,13 @@
 //! add up. Also what a value's type cannot say: valid header names, paths, hosts.
 
 mod breakers;
+mod caches;
+mod compressions;
 mod faults;
 mod files;
 mod headers;
+mod invalidates;
+mod keys;
 mod limits;
 mod listeners;
 mod process;
@@ -28,7 +32,7 @@ pub(crate) struct Findings {
 }
 
 /// Holds every rule against a configuration whose `defaults` are merged, and fills in the upstream of routes that may
-/// leave it out. `lost` is what could not be read: nothing is said about it.
+/// leave it out; a route has no cache from `defaults` that could never store anything. `lost` is what could not be read: nothing is said about it.
 pub(crate) fn check(config: &mut Config, tree: &Node, file: &str, lost: &[Path]) -> Findings {
     let only = match config.upstreams.keys().next() {
         Some(name) if config.upstreams.len() == 1 => Some(name.clone()),
@@ -52,9 +56,16 @@ pub(crate) fn check(config: &mut Config, tree: &Node, file: &str, lost: &[Path])
     breakers::check(&mut check);
     retries::check(&mut check);
     faults::check(&mut check);
+    caches::check(&mut check);
+    invalidates::check(&mut check);
+    compressions::check(&mut check);
+    let idle = caches::of_no_use(&check);
     let findings = Findings { errors: check.errors, warnings: check.warnings };
     for route in &mut config.routes {
         route.upstream = route.upstream.take().or_else(|| only.clone());
+    }
+    for index in idle {
+        config.routes[index].cache = None;
     }
     findings
 }

@@ -1,6 +1,7 @@
 //! Rules of `retry` of a route and `retry_budget` of an upstream.
 
 use super::Check;
+use crate::config::invalidation::takes_unsafe;
 use crate::config::path::Path;
 use crate::config::route::Route;
 use crate::policy::retry::{NonIdempotent, Settings};
@@ -80,11 +81,6 @@ fn per_attempt(check: &mut Check<'_>, route: &Route, settings: &Settings, place:
         );
         check.warn(&path, message);
     }
-}
-
-fn takes_unsafe(route: &Route) -> bool {
-    let methods = &route.matches.methods;
-    methods.is_empty() || methods.iter().any(|m| m.parse().is_ok_and(|m: http::Method| !m.is_safe()))
 }
 
 fn deduplicates(check: &mut Check<'_>, route: &Route, settings: &Settings, path: &Path) {

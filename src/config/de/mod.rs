@@ -8,7 +8,7 @@ use serde::Deserializer;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
-use super::path::Step;
+use super::path::{Step, printable};
 use super::tree::{Entry, Node, Resolved, Scalar, Value};
 
 pub(crate) use fault::{Fault, Kind};
@@ -175,7 +175,9 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         self.value = self.rest.find(|entry| !(entry.value.is_null() && known.contains(&entry.key.as_str())));
         let Some(entry) = self.value else { return Ok(None) };
         let key: StrDeserializer<'_, Fault> = entry.key.as_str().into_deserializer();
-        seed.deserialize(key).map(Some).map_err(|f| f.at(entry.mark).under(Step::Key(entry.key.clone())))
+        seed.deserialize(key)
+            .map(Some)
+            .map_err(|f| f.showing(|| printable(&entry.key)).at(entry.mark).under(Step::Key(entry.key.clone())))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
