@@ -28,6 +28,7 @@
 //! | [`proxy`] | A request's whole way as one async function, each step a call. Read [`proxy::Proxy::handle`] first. |
 //! | [`route`] | From a request to its route; compiles settings into what the hot path uses. |
 //! | [`upstream`] | Endpoints, names, balancing, and the pool that hands out connections. |
+//! | [`store`] | Where answers are kept: objects in memory, and what makes them invalid. |
 //! | [`policy`] | Rules without a clock and without I/O: `now` and seeds come in, decisions go out. |
 //! | [`refusal`] | What outboard answers itself: a reason, its status, its problem. |
 //! | [`observe`] | Metrics, the log, trace context. |
@@ -51,6 +52,7 @@ pub mod proxy;
 pub mod refusal;
 pub mod route;
 pub mod server;
+pub mod store;
 pub mod timer;
 pub mod units;
 pub mod upstream;

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Rules without I/O, and the data they are configured by.
     ("policy", &["units"]),
     ("config", &["policy", "units"]),
+    ("store", &["policy", "units"]),
     ("lifecycle", &["config"]),
     ("observe", &["config", "refusal", "units"]),
     // The one place that compiles settings, and the one that owns connections to applications.
@@ -52,6 +53,11 @@ const BANNED: &[(&str, &[&str], &str)] = &[
         "a policy is pure: `now` and seeds come in, decisions go out as values",
     ),
     ("config", &["pingora::", "tracing::", "tokio::", "Instant::now"], "the configuration is data"),
+    (
+        "store",
+        &["pingora::", "prometheus::", "tracing::", "tokio::net", "Instant::now", "SystemTime", "fastrand::"],
+        "the store keeps what it is given: `now` and seeds come in, counts are asked for",
+    ),
     ("route", &["tokio::", "Instant::now", "pingora::"], "routes are compiled and looked up, nothing else"),
     ("lifecycle", &["pingora::", "tokio::net"], "the phases know no connections, only their number"),
     ("observe", &["pingora::", "tokio::net"], "what is observed comes as values"),

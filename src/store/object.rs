@@ -1,0 +1,339 @@
+//! What is stored of an answer: never changed, shared by all who serve it.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::generations::{How, Moment, SOFTENED, SWEPT, Slot};
+
+/// How many codings a body can be kept in, besides as it is.
+pub const CODINGS: usize = 3;
+
+/// More hits than this are not counted: a count that many threads write costs them the cache line that they read.
+const MOST_HITS: u32 = 255;
+
+/// What an object costs besides key, head and bodies: itself and its counts, its place in the index, the share of the keys
+/// that are remembered after they were driven out, and the counts of its buffers once they are shared.
+const FIXED: u64 = 320;
+
+/// Bodies up to this size are copied, so that they hold nothing in memory but themselves; larger ones are kept as given.
+const COPIED: usize = 16 << 10;
+
+/// The bodies of an object in the codings that it was asked for.
+type Forms = Option<Box<[Option<Bytes>; CODINGS]>>;
+
+/// What an object is made of.
+#[derive(Debug, Clone)]
+pub struct Parts<'a, L> {
+    /// The primary key.
+    pub key: &'a [u8],
+    /// The part of the key that is its host and path: what free prefixes are compared with.
+    pub place: Range<usize>,
+    /// The status code.
+    pub status: u16,
+    /// The head as field lines, `Name: value\r\n` each; without what belongs to a connection, Content-Length and Age.
+    pub head: &'a [u8],
+    /// Where in the head the value of ETag stands.
+    pub etag: Option<Range<usize>>,
+    /// Where in the head the value of Last-Modified stands.
+    pub last_modified: Option<Range<usize>>,
+    /// The body as the application sent it. One over 16 KiB is kept as it is given: it must not be a part of something
+    /// larger, which it would hold in memory.
+    pub body: Bytes,
+    /// What Vary names, and what the request said there. Empty where the answer does not vary.
+    pub selector: Selector<'a>,
+    /// All that it is filed under.
+    pub slots: &'a [Slot],
+    /// When its fetch began: taken before the first byte was sent.
+    pub filed_at: Moment,
+    /// How long it lives: whatever the owner needs to know of it.
+    pub life: L,
+    /// Marks of the owner.
+    pub flags: u16,
+}
+
+/// By what an answer was chosen among those of its key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Selector<'a> {
+    /// The names in Vary, in a spelling and an order of the owner.
+    pub names: &'a [u8],
+    /// What the request said under these names, likewise.
+    pub values: &'a [u8],
+}
+
+impl Selector<'_> {
+    /// Whether the answer does not vary.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+/// A stored answer.
+///
+/// Key, selector, slots and head lie in one buffer, and the body behind them or in a buffer of its own, whichever takes
+/// less memory: allocators round a size up by as much as a quarter.
+#[derive(Debug)]
+pub struct Object<L> {
+    /// Key, names and values of the selector, slots, head, and the body where it lies here.
+    data: Bytes,
+    /// The body where it does not. Empty otherwise.
+    apart: Bytes,
+    forms: Forms,
+    ends: Ends,
+    place: Span,
+    etag: Span,
+    last_modified: Span,
+    hits: AtomicU32,
+    status: u16,
+    flags: u16,
+    filed_at: Moment,
+    /// How many raises were told when it was last found valid; or what a sweep said of it.
+    seen: AtomicU64,
+    life: L,
+}
+
+/// Where the parts in an object's buffer end. Each begins where the one before it ends.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    key: u32,
+    names: u32,
+    values: u32,
+    slots: u32,
+    head: u32,
+}
+
+/// A range, in half the space. An empty one at 0 is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl<L: Copy> Object<L> {
+    /// An object of these parts; none where key and head are larger than 4 GiB, or a range does not lie in them.
+    pub fn new(parts: Parts<'_, L>) -> Option<Self> {
+        let Parts { key, place, status, head, etag, last_modified, body, .. } = parts;
+        let Parts { selector, slots, filed_at, life, flags, .. } = parts;
+        let sizes = [key.len(), selector.names.len(), selector.values.len(), slots.len() * 4, head.len()];
+        let before_body = sizes.iter().sum::<usize>();
+        let joined = is_better_joined(before_body, body.len());
+        let mut data = Vec::with_capacity(before_body + if joined { body.len() } else { 0 });
+        for part in [key, selector.names, selector.values] {
+            data.extend_from_slice(part);
+        }
+        slots.iter().for_each(|slot| data.extend_from_slice(&slot.to_bytes()));
+        data.extend_from_slice(head);
+        let apart = match body {
+            body if joined => {
+                data.extend_from_slice(&body);
+                Bytes::new()
+            }
+            body if body.len() <= COPIED => Bytes::copy_from_slice(&body),
+            body => body,
+        };
+        let in_head = |range: Option<Range<usize>>| range.map_or(Some(Span::default()), |range| Span::new(range, head));
+        Some(Object {
+            ends: Ends::of(sizes)?,
+            place: Span::new(place, key)?,
+            etag: in_head(etag)?,
+            last_modified: in_head(last_modified)?,
+            data: data.into(),
+            apart,
+            forms: None,
+            hits: AtomicU32::new(0),
+            status,
+            flags,
+            filed_at,
+            seen: AtomicU64::new(0),
+            life,
+        })
+    }
+
+    /// The same object with a body in one more coding. Buffers are shared, what is counted goes on.
+    pub fn with_form(&self, coding: usize, body: Bytes) -> Self {
+        let mut forms = self.forms.clone().unwrap_or_default();
+        if let Some(form) = forms.get_mut(coding) {
+            *form = Some(body);
+        }
+        Object {
+            data: self.data.clone(),
+            apart: self.apart.clone(),
+            forms: Some(forms),
+            hits: AtomicU32::new(self.hits()),
+            seen: AtomicU64::new(self.seen.load(Ordering::SeqCst)),
+            ..*self
+        }
+    }
+
+    /// The primary key.
+    pub fn key(&self) -> &[u8] {
+        self.part(0, self.ends.key)
+    }
+
+    /// Host and path.
+    pub fn place(&self) -> &[u8] {
+        self.place.of(self.key())
+    }
+
+    /// By what it was chosen.
+    pub fn selector(&self) -> Selector<'_> {
+        let Ends { key, names, values, .. } = self.ends;
+        Selector { names: self.part(key, names), values: self.part(names, values) }
+    }
+
+    /// What it is filed under.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        let (slots, _) = self.part(self.ends.values, self.ends.slots).as_chunks::<4>();
+        slots.iter().map(|bytes| Slot::from_bytes(*bytes))
+    }
+
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The field lines of the head.
+    pub fn head(&self) -> &[u8] {
+        self.part(self.ends.slots, self.ends.head)
+    }
+
+    /// The value of ETag.
+    pub fn etag(&self) -> Option<&[u8]> {
+        self.etag.some_of(self.head())
+    }
+
+    /// The value of Last-Modified.
+    pub fn last_modified(&self) -> Option<&[u8]> {
+        self.last_modified.some_of(self.head())
+    }
+
+    /// The body as the application sent it.
+    pub fn body(&self) -> &[u8] {
+        if self.apart.is_empty() { self.data.get(self.ends.head as usize..).unwrap_or_default() } else { &self.apart }
+    }
+
+    /// The body as a handle of its own, for who sends it without a copy.
+    pub fn shared_body(&self) -> Bytes {
+        if self.apart.is_empty() { self.data.slice(self.ends.head as usize..) } else { self.apart.clone() }
+    }
+
+    /// The body in a coding, where it is kept in it.
+    pub fn form(&self, coding: usize) -> Option<&Bytes> {
+        self.forms.as_deref()?.get(coding)?.as_ref()
+    }
+
+    /// When its fetch began.
+    pub fn filed_at(&self) -> Moment {
+        self.filed_at
+    }
+
+    /// How long it lives.
+    pub fn life(&self) -> L {
+        self.life
+    }
+
+    /// The marks of its owner.
+    pub fn flags(&self) -> u16 {
+        self.flags
+    }
+
+    /// Counts a hit; tells how many there were, 255 for all beyond.
+    pub fn hit(&self) -> u32 {
+        let hits = self.hits();
+        if hits >= MOST_HITS {
+            return hits;
+        }
+        self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1).min(MOST_HITS)
+    }
+
+    /// How many hits were counted.
+    pub fn hits(&self) -> u32 {
+        self.hits.load(Ordering::Relaxed).min(MOST_HITS)
+    }
+
+    /// What it takes in memory: key, head, bodies and what stands around them, as the allocator rounds them.
+    pub fn weight(&self) -> u64 {
+        let forms = self.forms.as_deref().map_or(0, |forms| {
+            allocated(size_of_val(forms)) + forms.iter().flatten().map(|form| allocated(form.len())).sum::<u64>()
+        });
+        FIXED + allocated(self.data.len()) + allocated(self.apart.len()) + forms
+    }
+
+    /// How many raises were told when it was last found valid; or what a sweep said of it.
+    pub(super) fn seen(&self) -> &AtomicU64 {
+        &self.seen
+    }
+
+    /// A sweep reaches it: who holds it learns of that too.
+    pub(super) fn sweep(&self, how: How) {
+        let mark = match how {
+            How::Soft => SOFTENED,
+            How::Hard => SWEPT,
+        };
+        self.seen.fetch_max(mark, Ordering::SeqCst);
+    }
+
+    /// It takes the place of an object of the same fetch: what a sweep said of that one holds for it.
+    pub(super) fn follow(&self, old: &Self) {
+        let seen = old.seen.load(Ordering::SeqCst);
+        if seen >= SOFTENED && self.filed_at == old.filed_at {
+            self.seen.fetch_max(seen, Ordering::SeqCst);
+        }
+    }
+
+    fn part(&self, start: u32, end: u32) -> &[u8] {
+        self.data.get(start as usize..end as usize).unwrap_or_default()
+    }
+}
+
+impl Ends {
+    fn of(sizes: [usize; 5]) -> Option<Ends> {
+        let mut end = 0;
+        let mut next = |size: usize| {
+            end += size;
+            u32::try_from(end).ok()
+        };
+        let [key, names, values, slots, head] = sizes;
+        Some(Ends {
+            key: next(key)?,
+            names: next(names)?,
+            values: next(values)?,
+            slots: next(slots)?,
+            head: next(head)?,
+        })
+    }
+}
+
+impl Span {
+    fn new(range: Range<usize>, of: &[u8]) -> Option<Span> {
+        of.get(range.clone())?;
+        Some(Span { start: u32::try_from(range.start).ok()?, end: u32::try_from(range.end).ok()? })
+    }
+
+    fn of(self, text: &[u8]) -> &[u8] {
+        text.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+
+    fn some_of(self, text: &[u8]) -> Option<&[u8]> {
+        (self != Span::default()).then(|| self.of(text))
+    }
+}
+
+/// What an allocation takes: allocators keep sizes in classes, of which four lie between a power of two and the next.
+fn allocated(size: usize) -> u64 {
+    let size = size as u64;
+    if size <= 64 {
+        return size.next_multiple_of(16);
+    }
+    let step = (size.next_power_of_two() / 8).max(16);
+    size.next_multiple_of(step)
+}
+
+/// Whether a body takes less memory behind the rest than in a buffer of its own.
+fn is_better_joined(rest: usize, body: usize) -> bool {
+    body <= COPIED && allocated(rest + body) <= allocated(rest) + allocated(body)
+}
+
+#[cfg(test)]
+mod tests;
