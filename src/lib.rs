@@ -30,6 +30,7 @@
 //! | [`upstream`] | Endpoints, names, balancing, and the pool that hands out connections. |
 //! | [`store`] | Where answers are kept: objects in memory, and what makes them invalid. |
 //! | [`policy`] | Rules without a clock and without I/O: `now` and seeds come in, decisions go out. |
+//! | [`codec`] | gzip, brotli and zstd: bodies encoded whole or as they come, and decoded. |
 //! | [`refusal`] | What outboard answers itself: a reason, its status, its problem. |
 //! | [`observe`] | Metrics, the log, trace context. |
 //! | [`admin`] | The administration's listeners, and the client with which commands ask it. |
@@ -40,6 +41,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod codec;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
