@@ -14,6 +14,9 @@ const GREATEST_WINDOW: u32 = 22;
 /// Levels 0 and 1 are no faster than 2, and give half as many bytes again.
 const LEAST_LEVEL: u32 = 2;
 
+/// Above this level tables take 8 to 32 MB, which is too much for each body that may go on for hours.
+const GREATEST_LEVEL_OF_STREAMS: u32 = 6;
+
 /// An encoder.
 pub(super) struct Stream(State<StandardAlloc>);
 
@@ -21,9 +24,10 @@ impl Stream {
     /// Of a body of this length, or of one that comes in pieces.
     pub(super) fn new(level: u32, length: Option<usize>) -> Stream {
         let bits = length.map_or(0, |length| usize::BITS - length.leading_zeros());
+        let greatest = if length.is_some() { 11 } else { GREATEST_LEVEL_OF_STREAMS };
         let mut state = State::new(StandardAlloc::default());
         state.params = BrotliEncoderParams {
-            quality: level.clamp(LEAST_LEVEL, 11) as i32,
+            quality: level.clamp(LEAST_LEVEL, greatest) as i32,
             lgwin: bits.clamp(LEAST_WINDOW, GREATEST_WINDOW) as i32,
             size_hint: length.unwrap_or(0),
             ..BrotliEncoderParams::default()

@@ -50,7 +50,8 @@ pub fn encode_into(coding: Coding, level: u32, body: &[u8], out: &mut Vec<u8>) -
 
 /// An encoder of a body that comes in pieces. What it has to give out is put onto the end of `out`.
 ///
-/// It holds some hundreds of KiB, so one that is not used any more should be dropped. After an error it gives nothing more.
+/// It holds 230 KiB (gzip), 700 KiB (br) or 450 KiB (zstd) at the default levels, and at most 2.2 MiB: brotli does not go
+/// beyond level 6 here. One that is not used any more should be dropped. After an error it gives nothing more.
 pub struct Encoder {
     coding: Coding,
     stream: Stream,

@@ -11,12 +11,14 @@ use super::{DecodeError, Failed, Op};
 
 /// The greatest window of the content coding is 8 MiB (RFC 9659); no level up to 19 asks for more.
 const GREATEST_WINDOW: u32 = 23;
-/// The window of a body of unknown length: 128 KiB. Left to itself the encoder would take megabytes for each event stream.
+/// The window of a body of unknown length: 128 KiB. A frame says it, and decoders allocate it.
 const STREAM_WINDOW: u32 = 17;
-/// And its tables, for the levels up to this one. The stronger ones have tables of other kinds.
-const SMALL_TABLES_UP_TO: i32 = 4;
-const HASH_LOG: u32 = 16;
-const CHAIN_LOG: u32 = 15;
+/// The sizes of its tables, as powers of two: up to level 4, and above, where they are searched and not only looked into. Left
+/// to itself the encoder would take 82 MB at level 19.
+const fn tables(level: i32) -> (u32, u32) {
+    if level <= 4 { (16, 15) } else { (17, 17) }
+}
+
 /// A larger state is not kept.
 const KEPT_BYTES: usize = 4 << 20;
 
@@ -61,10 +63,9 @@ impl Stream {
         let level = level(strength);
         coder.set_parameter(CParameter::CompressionLevel(level)).ok()?;
         coder.set_parameter(CParameter::WindowLog(STREAM_WINDOW)).ok()?;
-        if level <= SMALL_TABLES_UP_TO {
-            coder.set_parameter(CParameter::HashLog(HASH_LOG)).ok()?;
-            coder.set_parameter(CParameter::ChainLog(CHAIN_LOG)).ok()?;
-        }
+        let (hash, chain) = tables(level);
+        coder.set_parameter(CParameter::HashLog(hash)).ok()?;
+        coder.set_parameter(CParameter::ChainLog(chain)).ok()?;
         Some(Stream(lent))
     }
 
@@ -93,17 +94,30 @@ impl Stream {
     }
 }
 
+struct Opener(DCtx<'static>);
+
+impl Pooled for Opener {
+    fn kept() -> &'static LocalKey<RefCell<Vec<Self>>> {
+        thread_local!(static KEPT: RefCell<Vec<Opener>> = const { RefCell::new(Vec::new()) });
+        &KEPT
+    }
+
+    fn renew(&mut self) -> bool {
+        self.0.sizeof() <= KEPT_BYTES && self.0.reset(ResetDirective::SessionAndParameters).is_ok()
+    }
+}
+
 /// A decoder: of one frame, or of several one behind the other (RFC 8878, 3).
 pub(super) struct Unpacker {
-    coder: DCtx<'static>,
+    lent: Lent<Opener>,
     ended: bool,
 }
 
 impl Unpacker {
     pub(super) fn new() -> Option<Unpacker> {
-        let mut coder = DCtx::try_create()?;
-        coder.set_parameter(DParameter::WindowLogMax(GREATEST_WINDOW)).ok()?;
-        Some(Unpacker { coder, ended: false })
+        let mut lent = Lent::take(|_| true, || DCtx::try_create().map(Opener))?;
+        lent.get()?.0.set_parameter(DParameter::WindowLogMax(GREATEST_WINDOW)).ok()?;
+        Some(Unpacker { lent, ended: false })
     }
 
     pub(super) fn ended(&self) -> bool {
@@ -112,6 +126,7 @@ impl Unpacker {
 
     /// Decodes until `out` is full or `input` empty. Whether it was full.
     pub(super) fn step(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<bool, DecodeError> {
+        let coder = &mut self.lent.get().ok_or(DecodeError::Memory)?.0;
         let mut from = InBuffer::around(input);
         loop {
             if self.ended && from.pos() == input.len() {
@@ -119,7 +134,7 @@ impl Unpacker {
                 return Ok(false);
             }
             let before = (from.pos(), out.len());
-            let left = self.coder.decompress_stream(&mut OutBuffer::around_pos(out, before.1), &mut from);
+            let left = coder.decompress_stream(&mut OutBuffer::around_pos(out, before.1), &mut from);
             self.ended = left.map_err(|_| DecodeError::Corrupt)? == 0;
             let full = out.len() == out.capacity();
             if full || from.pos() == input.len() {

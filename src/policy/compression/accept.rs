@@ -1,7 +1,7 @@
 //! What a client takes: `Accept-Encoding` (RFC 9110, 12.5.3).
 
-use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, HeaderValue};
 
 use super::Coding;
 
@@ -9,6 +9,15 @@ use super::Coding;
 const WHOLE: u16 = 1000;
 /// Greater than every weight: of what has not been named.
 const UNNAMED: u16 = u16::MAX;
+
+/// The lines of browsers and of the usual libraries, known at a glance.
+const USUAL: [(&[u8], Accepts); 5] = [
+    (b"gzip, deflate, br, zstd", Accepts::of_whole_weight(true, true, true)),
+    (b"gzip, deflate, br", Accepts::of_whole_weight(false, true, true)),
+    (b"gzip, deflate", Accepts::of_whole_weight(false, false, true)),
+    (b"gzip,deflate", Accepts::of_whole_weight(false, false, true)),
+    (b"gzip", Accepts::of_whole_weight(false, false, true)),
+];
 
 /// The codings that a client takes, with their weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +32,16 @@ pub struct Accepts {
 
 impl Accepts {
     /// Without the field every coding is acceptable, but none was asked for: many a small client that sends none cannot decode.
-    pub const UNASKED: Accepts = Accepts { codings: [WHOLE; 3], identity: UNNAMED, asked: false };
+    pub const UNASKED: Accepts = Accepts { codings: [WHOLE; Coding::ALL.len()], identity: UNNAMED, asked: false };
+
+    /// Those with a weight of 1, by [`Coding::index`], and nothing else.
+    const fn of_whole_weight(zstd: bool, br: bool, gzip: bool) -> Accepts {
+        Accepts {
+            codings: [WHOLE * zstd as u16, WHOLE * br as u16, WHOLE * gzip as u16],
+            identity: UNNAMED,
+            asked: true,
+        }
+    }
 
     /// As the request's lines of the field say, all of them taken together.
     ///
@@ -31,10 +49,16 @@ impl Accepts {
     /// a body that was not encoded is read by everyone.
     pub fn of(request: &HeaderMap) -> Accepts {
         let mut lines = request.get_all(ACCEPT_ENCODING).iter();
-        let Some(first) = lines.next() else { return Accepts::UNASKED };
-        let mut named = Named { codings: [UNNAMED; 3], identity: UNNAMED, rest: UNNAMED };
-        named.line(first.as_bytes());
-        lines.for_each(|line| named.line(line.as_bytes()));
+        let Some(first) = lines.next().map(HeaderValue::as_bytes) else { return Accepts::UNASKED };
+        let second = lines.next();
+        if second.is_none()
+            && let Some((_, accepts)) = USUAL.iter().find(|(line, _)| *line == first)
+        {
+            return *accepts;
+        }
+        let mut named = Named::default();
+        named.line(first);
+        second.into_iter().chain(lines).for_each(|line| named.line(line.as_bytes()));
         named.accepts()
     }
 
@@ -72,6 +96,12 @@ struct Named {
     identity: u16,
     /// Of `*`: of every coding that is not named.
     rest: u16,
+}
+
+impl Default for Named {
+    fn default() -> Named {
+        Named { codings: [UNNAMED; Coding::ALL.len()], identity: UNNAMED, rest: UNNAMED }
+    }
 }
 
 impl Named {

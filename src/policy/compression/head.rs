@@ -1,5 +1,8 @@
 //! What changes in the head of an answer whose body we encode or decode.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
@@ -11,7 +14,7 @@ use super::{Coding, vary};
 /// `Content-Digest` is over the content of the message and `Repr-Digest` over the representation's data, of which the coding
 /// is a part (RFC 9530, 2 and 3; RFC 9110, 8.1). `Digest` was over the same (RFC 3230), `Content-MD5` over the message's
 /// body. They are removed rather than computed anew: a digest tells whether the bytes are the application's.
-const DIGESTS: [HeaderName; 4] = [
+static DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("digest"),
@@ -55,8 +58,8 @@ pub fn is_digest(name: &HeaderName) -> bool {
 /// For a body that we neither encode nor decode only the tag may change, see [`etag`].
 pub fn rewrite(headers: &mut HeaderMap, served: Served, length: Option<u64>) {
     if let Some(tag) = headers.get(ETAG)
-        && let std::borrow::Cow::Owned(tag) = etag::sent(tag.as_bytes(), served)
-        && let Ok(tag) = HeaderValue::from_bytes(&tag)
+        && let Cow::Owned(tag) = etag::sent(tag.as_bytes(), served)
+        && let Ok(tag) = HeaderValue::from_maybe_shared(Bytes::from(tag))
     {
         headers.insert(ETAG, tag);
     }

@@ -1,4 +1,3 @@
-use http::HeaderValue;
 use proptest::prelude::*;
 
 use super::*;
@@ -76,6 +75,16 @@ fn the_identity_is_acceptable_unless_it_is_excluded() {
         ("IDENTITY;Q=0", false),
     ] {
         assert_eq!(of(&[line]).takes_identity(), taken, "{line:?}");
+    }
+}
+
+#[test]
+fn the_usual_lines_mean_what_they_say() {
+    for (line, accepts) in USUAL {
+        let mut named = Named::default();
+        named.line(line);
+        assert_eq!(named.accepts(), accepts, "{line:?}");
+        assert_eq!(of(&[std::str::from_utf8(line).unwrap()]), accepts);
     }
 }
 
