@@ -16,7 +16,7 @@ use outboard::policy::compression::{Accepts, Coding, Exchange, Rules, Settings, 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// 27 payments, as `benches/compare.py` serves them.
+/// 27 payments.
 const BODY: &[u8] = include_bytes!("payments.json");
 /// As an application sends them.
 const CHUNK: usize = 1024;
