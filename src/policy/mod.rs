@@ -5,6 +5,7 @@
 pub mod adaptive;
 pub mod balance;
 pub mod breaker;
+pub mod cache;
 pub mod failure;
 pub mod fault;
 pub mod health;
