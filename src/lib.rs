@@ -40,6 +40,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod codec;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

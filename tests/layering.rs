@@ -20,6 +20,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["units"]),
     ("config", &["policy", "units"]),
     ("store", &["policy", "units"]),
+    // What encodes knows no more than the names of codings.
+    ("codec", &["policy"]),
     ("lifecycle", &["config"]),
     ("observe", &["config", "refusal", "units"]),
     // The one place that compiles settings, and the one that owns connections to applications.

@@ -93,6 +93,11 @@ impl Life {
         (life, basis)
     }
 
+    /// When it came, in seconds since 1970.
+    pub fn stored_at(&self) -> u64 {
+        u64::from(self.at)
+    }
+
     /// How old it is.
     pub fn age(&self, now: u64) -> u32 {
         self.age.saturating_add(clock(now).saturating_sub(self.at)).min(FOREVER)
