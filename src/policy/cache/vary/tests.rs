@@ -86,6 +86,15 @@ fn what_varies_by_nothing_matches_everything() {
 }
 
 #[test]
+fn to_compare_costs_no_allocation() {
+    let names = by("accept-language, foo");
+    let request = head(&[("accept-language", "en, de;q=0.5, fr"), ("foo", "1, 2"), ("foo", "3")]);
+    let selecting = names.selecting(&request);
+    let counted = allocation_counter::measure(|| assert!(names.matches(&selecting, &request)));
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
 fn a_list_too_long_to_sort_is_compared_as_it_came() {
     let long =
         |first: &str| format!("{first},{}", (0..MOST_MEMBERS).map(|n| format!("x{n}")).collect::<Vec<_>>().join(","));
