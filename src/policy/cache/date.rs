@@ -7,8 +7,10 @@ use http::header::{GetAll, HeaderValue};
 /// The longest text that can be a date: `Wednesday, 06-Nov-94 08:49:37 GMT`.
 const LONGEST: usize = 33;
 
-/// Reads a date in any of the three forms that a recipient must know. Upper and lower case are the same here, which the
-/// grammar does not ask for and which cannot change the meaning.
+const WEEKDAYS: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+
+/// Reads a date in any of the three forms that a recipient must know. Upper and lower case are the same here, and a weekday
+/// that is not the one of the date is passed over: neither leaves a doubt about what is meant.
 pub fn parse(value: &[u8]) -> Option<u64> {
     let value = value.trim_ascii();
     let mut text = [0; LONGEST];
@@ -22,6 +24,19 @@ pub fn parse(value: &[u8]) -> Option<u64> {
             first.make_ascii_uppercase();
         }
     }
+    if let Some(seconds) = seconds(text) {
+        return Some(seconds);
+    }
+    if !WEEKDAYS.iter().any(|day| text.starts_with(*day)) {
+        return None;
+    }
+    WEEKDAYS.iter().find_map(|day| {
+        text.get_mut(..3)?.copy_from_slice(*day);
+        seconds(text)
+    })
+}
+
+fn seconds(text: &[u8]) -> Option<u64> {
     let date = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
     Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
@@ -45,6 +60,8 @@ mod tests {
             "Sun Nov  6 08:49:37 1994",
             " SUN, 06 NOV 1994 08:49:37 gmt ",
             "sunday, 06-nov-94 08:49:37 Gmt",
+            "Tue, 06 Nov 1994 08:49:37 GMT",
+            "Tue Nov  6 08:49:37 1994",
         ] {
             assert_eq!(parse(text.as_bytes()), Some(784_111_777), "{text}");
         }
@@ -66,6 +83,8 @@ mod tests {
             "Thu, 18-Aug-2050 02:01:18 GMT",
             "Thu, 18 Aug 2050 02.01.18 GMT",
             "Thu, 18 Aug 2050 2:01:18 GMT",
+            "Xxx, 18 Aug 2050 02:01:18 GMT",
+            "Thu",
             "Thu, 38 Aug 2050 02:01:18 GMT",
             "Thu, 18 Aug 2050 02:01:18 GMT, Thu, 18 Aug 2050 02:01:18 GMT",
             "Thu, 18 Aug 2050 02:01:18 GMT and a rest that is longer than any date may be",

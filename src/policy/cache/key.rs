@@ -57,7 +57,12 @@ impl Query {
     }
 
     fn ignores(&self, name: &str) -> bool {
+        let plain = !name.bytes().any(|b| matches!(b, b'%' | b'+'));
         self.ignored.iter().any(|ignored| {
+            if plain {
+                let name = name.as_bytes();
+                return if ignored.prefix { name.starts_with(&ignored.name) } else { *name == *ignored.name };
+            }
             let mut rest = decoded(name);
             ignored.name.iter().all(|byte| rest.next() == Some(*byte)) && (ignored.prefix || rest.next().is_none())
         })
@@ -67,7 +72,7 @@ impl Query {
     ///
     /// An application that takes semicolons for separators reads other parameters than we do: such a query stays as it is.
     fn write(&self, query: &str, out: &mut Vec<u8>) -> bool {
-        if query.contains(';') || (self.ignored.is_empty() && !self.sorted) {
+        if query.bytes().any(|b| b == b';') || (self.ignored.is_empty() && !self.sorted) {
             out.extend_from_slice(query.as_bytes());
             return true;
         }
@@ -161,7 +166,7 @@ pub(super) fn without_default_port(host: &str, secure: bool) -> &str {
 }
 
 fn name(pair: &str) -> &str {
-    pair.split_once('=').map_or(pair, |(name, _)| name)
+    pair.bytes().position(|b| b == b'=').map_or(pair, |at| &pair[..at])
 }
 
 fn decoded(text: &str) -> impl Iterator<Item = u8> {
@@ -187,7 +192,15 @@ fn decoded(text: &str) -> impl Iterator<Item = u8> {
 /// in which they came: of two values, the first counts to one application and the last to another. Known are names
 /// without case, and those that PHP makes the same.
 fn compare(a: &str, b: &str) -> Ordering {
+    if is_plain(a) && is_plain(b) {
+        return a.cmp(b);
+    }
     root(a).cmp(root(b))
+}
+
+/// Whether a name is its own root.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
 fn root(name: &str) -> impl Iterator<Item = u8> {

@@ -1,7 +1,7 @@
 //! What a 304, or the answer to a HEAD, makes of a stored answer (RFC 9111, 3.2, 4.3.4 and 4.3.5).
 
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
 };
 
 use super::conditional::weak_match;
@@ -37,10 +37,14 @@ pub fn selects(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
     }
 }
 
-/// What the answer to a HEAD request, for which the stored answer could have been chosen, means for it.
-pub fn of_head(stored: &HeaderMap, status: u16, head: &HeaderMap) -> Head {
+/// What the answer to a HEAD request, for which the stored answer could have been chosen, means for it. Only a success says
+/// anything: an error may pass.
+pub fn of_head(stored_status: u16, stored: &HeaderMap, status: u16, head: &HeaderMap) -> Head {
     if status != 200 {
         return Head::Nothing;
+    }
+    if stored_status != 200 {
+        return Head::Stale;
     }
     let same = |name: HeaderName| head.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
     if same(ETAG) && same(LAST_MODIFIED) && same(CONTENT_LENGTH) { Head::Update } else { Head::Stale }
@@ -51,9 +55,13 @@ pub fn of_head(stored: &HeaderMap, status: u16, head: &HeaderMap) -> Head {
 /// Not those that are never kept, nor those that describe the stored bytes, nor the tag: a 304 that [`selects`] has ours,
 /// at most as another shade of it.
 ///
-/// What the head then says has to be judged anew: by [`super::store::storable`], which may now say no, and by what it
-/// varies by.
+/// What the head then says has to be judged anew, by [`super::store::storable`], which may now say no or that it varies by
+/// something else. For that alone it has the 304's `Age`; [`super::fields::strip`] it before it is kept.
 pub fn merge(stored: &mut HeaderMap, not_modified: &HeaderMap) {
+    stored.remove(AGE);
+    if let Some(age) = not_modified.get(AGE) {
+        stored.insert(AGE, age.clone());
+    }
     for name in not_modified.keys() {
         let ours = *name == ETAG && stored.contains_key(ETAG);
         if ours || is_left(name) || is_nominated(not_modified, name) {
