@@ -120,7 +120,10 @@ pub(super) fn encodes(route: &Route, asked: Option<&Asked<'_>>) -> String {
     let codings: Vec<_> = settings.encodings.iter().filter(accepted).collect();
     let codings: Vec<_> = codings.iter().map(|c| format!("{} {}", c.as_str(), settings.levels.get(**c))).collect();
     let mut text = format!("{}, from {} on", codings.join(", "), settings.min_size);
-    let _ = write!(text, ", of {}", settings.types.join(", "));
+    let _ = match settings.types.len() {
+        0..=3 => write!(text, ", of {}", settings.types.join(", ")),
+        many => write!(text, ", of {many} media types"),
+    };
     if settings.adaptive {
         text.push_str("; lower levels while the CPU is short");
     }
