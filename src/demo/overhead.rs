@@ -1,6 +1,7 @@
 //! What the proxy adds to a request, where nothing else hides it: one client, no database, direct and through it in turn.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ pub struct Overhead {
 
 /// Sends pairs of GET /healthz for so long. Pairs without two good answers are left out.
 pub(super) async fn measure(direct: SocketAddr, proxy: SocketAddr, duration: Duration) -> Overhead {
-    let (mut straight, mut around) = (Client::new(direct), Client::new(proxy));
+    let (mut straight, mut around) = (Client::new(direct, Arc::default()), Client::new(proxy, Arc::default()));
     let mut found = Overhead::default();
     let end = Instant::now() + duration;
     for pair in 0..MOST_PAIRS {
