@@ -57,6 +57,7 @@ async fn demonstrate(args: Args) -> Result<(), Failure> {
     let env = |name: &str| match name {
         // The report and the log share the standard output: a program wants nothing but the report.
         "OUTBOARD_DEMO_LOG" => Some(if json { "off" } else { "warn" }.to_owned()),
+        "OUTBOARD_DEMO_ACCESS" => Some((!json).to_string()),
         "OUTBOARD_DEMO_APP" => Some(app.to_string()),
         "OUTBOARD_DEMO_LISTEN" | "OUTBOARD_DEMO_ADMIN" => Some("127.0.0.1:0".to_owned()),
         _ => None,
