@@ -1,7 +1,7 @@
 # Every target works as the first and only command on a machine with make and rustup's cargo: `deps` comes first.
 #   make check   what CI runs first: formatting, lints, documentation, layering, the files of config/
 #   make test    every test
-#   make demo    the sample payment API, with and without outboard before it (DEMO_ARGS="--for 10s")
+#   make demo    the sample payment API, with and without outboard before it (DEMO_ARGS="--for 20s")
 #   make bench   the measurements of benches/ (BENCH_ARGS)
 #   make fuzz    each fuzz target for FUZZ_SECONDS
 #   make image   the container image, named IMAGE

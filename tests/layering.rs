@@ -35,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "timer", "upstream"]),
     // Of the policies their settings, to say in words what they do.
     ("cli", &["admin", "config", "demo", "policy", "route", "server", "units"]),
-    ("demo", &["config"]),
+    ("demo", &["config", "codec", "policy::compression"]),
 ];
 
 /// A layer, what may not stand in it, and why.

@@ -157,7 +157,7 @@ impl Context {
             peer_text: self.peer_text.clone(),
             client_ip: self.client_ip,
             trusted: self.trusted,
-            method: Method::GET,
+            method: self.method.clone(),
             uri: self.uri.clone(),
             host: self.host.clone(),
             protocol: self.protocol,

@@ -84,7 +84,7 @@ pub(super) async fn object(
     let bodiless = cx.method == Method::HEAD || shape.status == StatusCode::NOT_MODIFIED;
     down.close |= proxy.lifecycle.ends(cx.listener.direction);
     let now = timer::unix_now().as_secs();
-    let age = how.has_age().then(|| object.life().age(now));
+    let age = Some(object.life().age(now)).filter(|age| *age > 0 || how.has_age());
     let written = if down.is_plain_http1() && route.response_headers.is_empty() {
         down.write_stored(shape.status, bodiless, |out| shape.write(object, how, age, out))
     } else {

@@ -1,9 +1,10 @@
 //! Which fields of an answer are kept with it (RFC 9111, 3.1).
 
-use http::header::{AGE, CONNECTION, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{AGE, CONNECTION, HeaderMap, HeaderName, HeaderValue};
 
-/// Fields that belong to a connection, to a proxy or to one answer on its way, not to what is kept.
-const NEVER: [&str; 13] = [
+/// Fields that belong to a connection, to a proxy or to one answer on its way, not to what is kept. Set-Cookie is none of
+/// them: an answer that has it is not stored at all, or, where a route asks for the standard, with it.
+const NEVER: [&str; 12] = [
     "age",
     "cache-status",
     "connection",
@@ -12,7 +13,6 @@ const NEVER: [&str; 13] = [
     "proxy-authentication-info",
     "proxy-authorization",
     "proxy-connection",
-    "set-cookie",
     "te",
     "trailer",
     "transfer-encoding",
@@ -21,7 +21,7 @@ const NEVER: [&str; 13] = [
 
 /// Whether a field is never kept, whatever the answer says.
 pub fn is_never_kept(name: &HeaderName) -> bool {
-    *name == AGE || *name == SET_COOKIE || NEVER.contains(&name.as_str())
+    *name == AGE || NEVER.contains(&name.as_str())
 }
 
 /// The fields of an answer that are kept, in their order. `drop` is what its directives name: `private="…"` and
@@ -90,6 +90,7 @@ mod tests {
             ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
             ("c", "3"),
             ("c", "4"),
+            ("set-cookie", "a=b"),
             ("set-cookie2", "a=b"),
             ("content-length", "10"),
             ("content-range", "x"),

@@ -1,7 +1,7 @@
 //! What a 304, or the answer to a HEAD, makes of a stored answer (RFC 9111, 3.2, 4.3.4 and 4.3.5).
 
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE,
 };
 
 use super::conditional::weak_match;
@@ -64,7 +64,8 @@ pub fn merge(stored: &mut HeaderMap, not_modified: &HeaderMap) {
     }
     for name in not_modified.keys() {
         let ours = *name == ETAG && stored.contains_key(ETAG);
-        if ours || is_left(name) || is_nominated(not_modified, name) {
+        let cookie = *name == SET_COOKIE && !stored.contains_key(SET_COOKIE);
+        if ours || cookie || is_left(name) || is_nominated(not_modified, name) {
             continue;
         }
         stored.remove(name);

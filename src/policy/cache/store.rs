@@ -1,6 +1,6 @@
 //! Whether an answer may be kept (RFC 9111, 3).
 
-use http::header::{ETAG, HeaderMap, HeaderName, LAST_MODIFIED, SET_COOKIE};
+use http::header::{ETAG, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED, SET_COOKIE};
 
 use super::control::Control;
 use super::freshness::{Basis, Life, Times, may_be_guessed};
@@ -107,10 +107,14 @@ pub fn storable(
     if is_for_one(status) {
         return Err(Unstorable::Status);
     }
-    if headers.contains_key(SET_COOKIE) {
+    let control = Control::of(headers);
+    // RFC 9111 would keep it for everybody. Only a route that asks for the standard, all of it, gets that, and only for
+    // what came to nobody in particular and is meant to be stored by its own word.
+    let stated = control.max_age.is_some() || control.s_maxage.is_some() || headers.contains_key(EXPIRES);
+    let standard = rules.partition == Partition::Standard && !rules.replace && stated;
+    if headers.contains_key(SET_COOKIE) && (!standard || asked.credential || asked.authorization) {
         return Err(Unstorable::SetCookie);
     }
-    let control = Control::of(headers);
     allowed(&control, status)?;
     partition(&control, asked, rules.partition)?;
     let vary = Names::of(headers).map_err(|why| match why {

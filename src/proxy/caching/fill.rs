@@ -52,6 +52,8 @@ pub(in crate::proxy) enum NotKept {
     Raced,
     /// The request lacks a part of a tag.
     TagMissing,
+    /// It answers HEAD.
+    Head,
 }
 
 impl NotKept {
@@ -65,6 +67,7 @@ impl NotKept {
             NotKept::Memory => "memory",
             NotKept::Raced => "raced",
             NotKept::TagMissing => "tag_missing",
+            NotKept::Head => "head",
         }
     }
 }
@@ -102,6 +105,8 @@ pub(in crate::proxy) struct Fill {
     pub(super) validates: bool,
     /// It may be served where the application fails.
     pub(super) stale_on_error: bool,
+    /// It is a HEAD, which tells whether what is stored still holds.
+    pub(super) head: bool,
     /// The request can be filed under all its tags.
     pub(super) tagged: bool,
     pub(super) sent: u64,
@@ -135,6 +140,7 @@ impl Fill {
             held,
             validates: false,
             stale_on_error: false,
+            head: false,
             tagged: true,
             sent: timer::unix_now().as_secs(),
             memory,
@@ -177,7 +183,7 @@ impl Fill {
     fn passes(&self, why: NotKept) {
         let cache = &self.proxy.cache;
         cache.metrics.not_kept(&self.route.name, why.as_str());
-        if why != NotKept::Raced {
+        if !matches!(why, NotKept::Raced | NotKept::Head) {
             cache.uncacheable.remember(self.hash, timer::uptime());
         }
         cache.fetches.remove(self.hash, &self.fetch);
@@ -189,6 +195,18 @@ impl Fill {
         if self.validates && status == StatusCode::NOT_MODIFIED {
             let selects = self.held.as_ref().is_some_and(|held| merge::selects(&kept::fields(held), &head.headers));
             return Ok(if selects { Mode::Validated(Box::new(head.clone())) } else { Mode::Unmatched });
+        }
+        if let (true, Some(held)) = (self.head, &self.held) {
+            let mut stored = kept::fields(held);
+            stored.insert(header::CONTENT_LENGTH, held.body().len().into());
+            return match merge::of_head(held.status(), &stored, status.as_u16(), &head.headers) {
+                merge::Head::Update => Ok(Mode::Validated(Box::new(head.clone()))),
+                merge::Head::Nothing => Err(NotKept::Head),
+                merge::Head::Stale => {
+                    self.drop_held();
+                    Err(NotKept::Head)
+                }
+            };
         }
         let failed = matches!(status.as_u16(), 500 | 502..=504);
         let refused = self.why == Why::Refresh && !status.is_success();
@@ -214,7 +232,8 @@ impl Fill {
         if length.is_some_and(|length| length > caching.max_object) {
             return Err(NotKept::TooLarge);
         }
-        let streams = length.is_none_or(|length| length > WHOLE) && !bodiless;
+        // Fields that are not kept are for the one who asked.
+        let streams = (length.is_none_or(|length| length > WHOLE) && !bodiless) || !stored.drop.is_empty();
         Ok(Mode::Keep { head: Box::new(head.clone()), stored: Box::new(stored), streams })
     }
 

@@ -54,7 +54,7 @@ impl Proxy {
         let key = fetch_key(asking, received, kept);
         let hash = self.cache.memory.key(&asking.filing.key).hash();
         // Who wants the origin's word, not another's, and who compares, goes alone.
-        let alone = asking.observes || asking.control.no_cache || asking.control.max_age == Some(0);
+        let alone = asking.observes || cx.method == http::Method::HEAD || asking.control.no_cache || asking.control.max_age == Some(0);
         let new = |key: &[u8]| Arc::new(Fetch::new(key, filed.clone(), priority));
         let joined = if alone {
             Joined::Leads(new(&[]))

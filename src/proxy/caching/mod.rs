@@ -180,7 +180,7 @@ impl Proxy {
                 return Err(Reason::OnlyIfCached.into());
             }
             let headers = &down.request().headers;
-            let alone = cx.method == Method::HEAD
+            let alone = (cx.method == Method::HEAD && held.is_none())
                 || headers.contains_key(header::RANGE)
                 || headers.contains_key(header::IF_MATCH)
                 || headers.contains_key(header::IF_UNMODIFIED_SINCE);
@@ -281,7 +281,6 @@ pub(super) fn validators(object: &Stored) -> Validators<'_> {
 /// our own condition where `held` can be validated.
 pub(super) fn fetch_head(received: &RequestHeader, route: &Route, held: Option<&Stored>) -> (Box<RequestHeader>, bool) {
     let mut head = Box::new(received.clone());
-    head.set_method(Method::GET);
     for name in
         [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_RANGE, header::RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE]
     {

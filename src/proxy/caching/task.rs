@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use http::Method;
 use pingora::http::RequestHeader;
 
 use super::fetch::{Fetch, Joined};
@@ -45,13 +46,15 @@ impl Proxy {
         tagged: bool,
     ) {
         let (held, stale_on_error) = held.map_or((None, false), |(held, stale)| (Some(held), stale));
-        let asks = held.as_deref().filter(|_| why != Why::Compare);
+        let head = cx.method == Method::HEAD;
+        let asks = held.as_deref().filter(|_| why != Why::Compare && !head);
         let (request, validates) = fetch_head(received, asking.route, asks);
         let key = asking.filing.key.clone();
         let hash = self.cache.memory.key(&key).hash();
         let mut fill =
             Fill::new(self.clone(), asking.route.clone(), fetch, request, (key, hash), asking.asked, why, held);
         (fill.validates, fill.stale_on_error, fill.tagged) = (validates, stale_on_error, tagged);
+        fill.head = head;
         let cx = cx.detached();
         tokio::spawn(run(self.clone(), cx, Box::new(fill)));
     }
@@ -79,7 +82,10 @@ impl Proxy {
         let mut cx = cx.detached();
         // It has the time of a request of its own.
         cx.deadline = tokio::time::Instant::now() + asking.route.timeouts.total;
-        let (request, validates) = fetch_head(received, asking.route, Some(held));
+        let (mut request, validates) = fetch_head(received, asking.route, Some(held));
+        // A HEAD may have shown that it is stale; what is stored is an answer to GET.
+        request.set_method(Method::GET);
+        cx.method = Method::GET;
         let key = asking.filing.key.clone();
         let mut fill = Fill::new(
             self.clone(),

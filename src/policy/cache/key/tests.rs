@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const PLAIN: Parts<'_> =
-    Parts { secure: false, host: "app.example", path: "/v1/pay", query: None, vary_by: &[], credential: None };
+    Parts { route: "all", secure: false, host: "app.example", path: "/v1/pay", query: None, vary_by: &[], credential: None };
 
 fn key(parts: &Parts<'_>, query: &Query) -> Vec<u8> {
     let mut out = Vec::new();
@@ -127,7 +127,9 @@ fn a_key_is_appended_and_costs_no_allocation() {
     };
     let mut out = Vec::with_capacity(512);
     out.push(9);
-    let counted = allocation_counter::measure(|| write(&parts, &query, &mut out));
+    let counted = allocation_counter::measure(|| {
+        write(&parts, &query, &mut out);
+    });
     assert_eq!(counted.count_total, 0);
     assert_eq!((out[0], &out[1..]), (9, &key(&parts, &query)[..]));
 }
@@ -149,6 +151,7 @@ fn any_parts() -> impl Strategy<Value = Owned> {
 fn borrowed<T>((secure, host, path, query, vary_by, credential): &Owned, then: impl FnOnce(&Parts<'_>) -> T) -> T {
     let vary_by: Vec<_> = vary_by.iter().map(Option::as_deref).collect();
     then(&Parts {
+        route: "all",
         secure: *secure,
         host,
         path,
