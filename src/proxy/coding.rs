@@ -60,7 +60,13 @@ pub(super) fn of(route: &Route) -> Option<&Compression> {
 }
 
 /// Decides how an answer of the application is sent.
-pub(super) fn plan(proxy: &Proxy, cx: &Context, route: &Arc<Route>, request: &HeaderMap, head: &ResponseHeader) -> Plan {
+pub(super) fn plan(
+    proxy: &Proxy,
+    cx: &Context,
+    route: &Arc<Route>,
+    request: &HeaderMap,
+    head: &ResponseHeader,
+) -> Plan {
     let Some(compression) = of(route) else { return Plan::AsItIs };
     let has_body = cx.method != Method::HEAD && !matches!(head.status.as_u16(), 204 | 206 | 304);
     if let Encoded::As(coding) = head::encoded(&head.headers) {
@@ -88,7 +94,16 @@ pub(super) fn plan(proxy: &Proxy, cx: &Context, route: &Arc<Route>, request: &He
     if let Some(length) = length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= WHOLE) {
         let (plain, route) = (head.clone(), route.clone());
         let (first, body) = (Bytes::new(), BytesMut::new());
-        return Plan::Gathered(Coder::Gather(Box::new(Gather { plain, route, coding, level, metrics, first, body, length })));
+        return Plan::Gathered(Coder::Gather(Box::new(Gather {
+            plain,
+            route,
+            coding,
+            level,
+            metrics,
+            first,
+            body,
+            length,
+        })));
     }
     let encoder = Encode::new(coding, level, metrics).zip(changed(head, Served::Encoded(coding)));
     encoder.map_or(Plan::AsItIs, |(encoder, coded)| Plan::Coded(coded, Coder::Encode(Box::new(encoder))))

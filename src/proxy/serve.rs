@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
 use tokio::time::{Duration, Instant};
 
+use super::Proxy;
 use super::caching::{COMPRESSIBLE, ENCODED, Stored, kept, validators};
 use super::coding::{self, Plan};
 use super::context::Context;
 use super::downstream::{Downstream, encode, is_bodiless};
-use super::Proxy;
 use crate::codec;
 use crate::policy::cache::conditional::{self, Outcome, Validators};
 use crate::policy::cache::range::{self, Wanted};
@@ -23,8 +23,8 @@ use crate::policy::cache::status::{self, Forward, Handled};
 use crate::policy::compression::etag::{self, Served};
 use crate::policy::compression::head::Encoded;
 use crate::policy::compression::{Accepts, Coding, head as compression_head};
-use crate::route::compression::Compression;
 use crate::refusal::{Reason, Refusal};
+use crate::route::compression::Compression;
 use crate::route::table::Route;
 use crate::timer::{self, Timer};
 
@@ -40,31 +40,39 @@ pub(super) enum How {
     Hit { left: i64 },
     /// From the store, although it is stale: the application failed, with this status where it gave one.
     StaleOnError { left: i64, status: Option<u16> },
-    /// Fetched for this request.
-    Fetched { why: Forward, validated: bool, kept: bool },
+    /// Fetched for this request; `age` as it came.
+    Fetched { why: Forward, validated: bool, kept: bool, age: Option<HeaderValue> },
     /// Fetched for another.
     Coalesced,
 }
 
 impl How {
     fn handled(&self) -> (Handled, Option<&'static str>) {
-        match *self {
-            How::Hit { left } => (Handled::Hit { ttl: left }, None),
-            How::StaleOnError { left, status: None } => (Handled::Hit { ttl: left }, Some("stale_if_error")),
-            How::StaleOnError { status, .. } => {
-                (Handled::Forward { why: Forward::Stale, status, stored: false, collapsed: false }, Some("stale_if_error"))
-            }
-            How::Fetched { why, validated, kept } => {
+        match self {
+            How::Hit { left } => (Handled::Hit { ttl: *left }, None),
+            How::StaleOnError { left, status: None } => (Handled::Hit { ttl: *left }, Some("stale_if_error")),
+            How::StaleOnError { status, .. } => (
+                Handled::Forward { why: Forward::Stale, status: *status, stored: false, collapsed: false },
+                Some("stale_if_error"),
+            ),
+            How::Fetched { why, validated, kept, .. } => {
                 let status = validated.then_some(304);
-                (Handled::Forward { why, status, stored: kept, collapsed: false }, None)
+                (Handled::Forward { why: *why, status, stored: *kept, collapsed: false }, None)
             }
-            How::Coalesced => (Handled::Forward { why: Forward::UriMiss, status: None, stored: false, collapsed: true }, None),
+            How::Coalesced => {
+                (Handled::Forward { why: Forward::UriMiss, status: None, stored: false, collapsed: true }, None)
+            }
         }
     }
 
-    /// Whether the answer was in the store before.
-    fn has_age(&self) -> bool {
-        !matches!(self, How::Fetched { validated: false, .. })
+    /// Writes how old the answer is: as it came, or as old as it has become.
+    fn write_age(&self, object: &Stored, now: u64, out: &mut Vec<u8>) {
+        match self {
+            How::Fetched { validated: false, age: None, .. } => {}
+            How::Fetched { validated: false, age: Some(age), .. } => field(out, b"Age", age.as_bytes()),
+            // Writing to memory cannot fail.
+            _ => drop(write!(out, "Age: {}\r\n", object.life().age(now))),
+        }
     }
 }
 
@@ -84,12 +92,11 @@ pub(super) async fn object(
     let bodiless = cx.method == Method::HEAD || shape.status == StatusCode::NOT_MODIFIED;
     down.close |= proxy.lifecycle.ends(cx.listener.direction);
     let now = timer::unix_now().as_secs();
-    let age = Some(object.life().age(now)).filter(|age| *age > 0 || how.has_age());
     let written = if down.is_plain_http1() && route.response_headers.is_empty() {
-        down.write_stored(shape.status, bodiless, |out| shape.write(object, how, age, out))
+        down.write_stored(shape.status, bodiless, |out| shape.write(object, how, now, out))
     } else {
         let mut lines = Vec::with_capacity(512);
-        shape.write(object, how, age, &mut lines);
+        shape.write(object, how, now, &mut lines);
         let head = head_of(shape.status, &lines)?;
         down.write_head(&head, &route.response_headers, bodiless)
     };
@@ -197,14 +204,14 @@ async fn shape(
     let status = StatusCode::from_u16(object.status()).unwrap_or_default();
     let compression = coding::of(route);
     let varies = compression.is_some() && object.flags() & (COMPRESSIBLE | ENCODED) != 0;
-    let mut shape =
-        Shape { status, body: Bytes::new(), coding: None, decoded: false, varies, range: None };
+    let mut shape = Shape { status, body: Bytes::new(), coding: None, decoded: false, varies, range: None };
     if is_not_modified(request, object, varies) {
         shape.status = StatusCode::NOT_MODIFIED;
         shape.coding = chosen(compression, cx, request, object);
         return Ok(shape);
     }
-    if cx.method == Method::GET && status == StatusCode::OK && conditional::range_applies(request, &validators(object)) {
+    if cx.method == Method::GET && status == StatusCode::OK && conditional::range_applies(request, &validators(object))
+    {
         return Ok(part_of(shape, request, object));
     }
     let accepts = Accepts::of(request);
@@ -322,7 +329,7 @@ fn part_of(mut shape: Shape, request: &HeaderMap, object: &Stored) -> Shape {
 
 impl Shape {
     /// Writes the field lines of the head.
-    fn write(&self, object: &Stored, how: &How, age: Option<u32>, out: &mut Vec<u8>) {
+    fn write(&self, object: &Stored, how: &How, now: u64, out: &mut Vec<u8>) {
         let is_304 = self.status == StatusCode::NOT_MODIFIED;
         let as_it_is = self.coding.is_none() && !self.decoded && !is_304 && self.range.is_none();
         match (as_it_is, self.coding, object.etag()) {
@@ -362,9 +369,7 @@ impl Shape {
             // Writing to memory cannot fail.
             let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
         }
-        if let Some(age) = age {
-            let _ = write!(out, "Age: {age}\r\n");
-        }
+        how.write_age(object, now, out);
         out.extend_from_slice(b"Cache-Status: ");
         let (handled, detail) = how.handled();
         status::write(&handled, detail, out);

@@ -45,6 +45,8 @@ impl Control for Administration {
             self.0.proxy.metrics.process.set_shutdown_duration(leaving.as_secs_f64());
         }
         switches::show(&self.0.proxy.state.load());
+        let cache = &self.0.proxy.cache;
+        cache.metrics.show(cache.memory.bytes(), cache.memory.objects(), cache.memory.evictions());
         self.0.proxy.metrics.render()
     }
 

@@ -127,7 +127,11 @@ impl CacheMetrics {
                 &["cause"],
                 "What ended stored answers: change (a request that changed something), purge, reload.",
             )?,
-            bytes: build::gauge(r, "cache_bytes", "Memory that stored answers take: keys, heads, bodies, encoded forms.")?,
+            bytes: build::gauge(
+                r,
+                "cache_bytes",
+                "Memory that stored answers take: keys, heads, bodies, encoded forms.",
+            )?,
             objects: build::gauge(r, "cache_objects", "Answers that are stored.")?,
             evictions: build::counter(r, "cache_evictions_total", "Stored answers that were driven out by others.")?,
         })

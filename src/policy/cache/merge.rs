@@ -1,7 +1,8 @@
 //! What a 304, or the answer to a HEAD, makes of a stored answer (RFC 9111, 3.2, 4.3.4 and 4.3.5).
 
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
+    SET_COOKIE,
 };
 
 use super::conditional::weak_match;

@@ -42,7 +42,12 @@ enum State {
 
 impl Proxy {
     /// What a request ends; none where it changes nothing, or nothing is stored at all.
-    pub(in crate::proxy) fn change(self: &Arc<Self>, cx: &Context, route: &Route, headers: &HeaderMap) -> Option<Change> {
+    pub(in crate::proxy) fn change(
+        self: &Arc<Self>,
+        cx: &Context,
+        route: &Route,
+        headers: &HeaderMap,
+    ) -> Option<Change> {
         if !cx.state.table.caches || !invalidate::is_unsafe(&cx.method) {
             return None;
         }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context as Poller, Poll, Waker};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora::http::ResponseHeader;
 use tokio::sync::{Notify, watch};
@@ -40,8 +41,8 @@ pub(in crate::proxy) enum Progress {
 
 /// What a fetch tells the client who began it.
 pub(in crate::proxy) enum Told {
-    /// The whole answer. `validated`: the one that was stored still holds. `kept`: it is stored.
-    Whole { object: Arc<Stored>, validated: bool, kept: bool },
+    /// The whole answer. `validated`: the one that was stored still holds. `kept`: it is stored. `age`: as it came.
+    Whole { object: Arc<Stored>, validated: bool, kept: bool, age: Option<HeaderValue> },
     /// The head of an answer whose body follows.
     Head(Box<ResponseHeader>),
     /// A stale answer is to be served; the status that the application gave.
@@ -265,7 +266,9 @@ impl Drop for Leader {
 }
 
 /// The fetches that run, by what they fetch.
-pub(in crate::proxy) struct Fetches(Vec<Mutex<HashMap<Box<[u8]>, Arc<Fetch>>>>);
+pub(in crate::proxy) struct Fetches(Vec<Mutex<Running>>);
+
+type Running = HashMap<Box<[u8]>, Arc<Fetch>>;
 
 /// What one who wants something is to do.
 pub(in crate::proxy) enum Joined {
@@ -284,7 +287,7 @@ impl Default for Fetches {
 }
 
 impl Fetches {
-    fn shard(&self, hash: u64) -> &Mutex<HashMap<Box<[u8]>, Arc<Fetch>>> {
+    fn shard(&self, hash: u64) -> &Mutex<Running> {
         &self.0[(hash >> 32) as usize % SHARDS]
     }
 

@@ -65,7 +65,14 @@ impl Filing {
     }
 
     /// What a fetch is filed under, from now on. `false`: the request lacks a part of a tag.
-    pub(super) fn file(&self, cx: &Context, route: &Route, caching: &Caching, headers: &HeaderMap, cache: &Cache) -> (Filed, bool) {
+    pub(super) fn file(
+        &self,
+        cx: &Context,
+        route: &Route,
+        caching: &Caching,
+        headers: &HeaderMap,
+        cache: &Cache,
+    ) -> (Filed, bool) {
         let generations = cache.memory.generations();
         // Before anything else: what is raised from now on is seen.
         let at = generations.now();
@@ -104,7 +111,13 @@ pub(super) fn selecting(route: &Route, names: Names) -> Names {
 }
 
 /// The slots of a URL on every route that may have stored it: a change, or a purge, does not know which.
-pub(super) fn of_url(generations: &Generations, table: &Table, secure: bool, host: &str, path_and_query: &str) -> Vec<Slot> {
+pub(super) fn of_url(
+    generations: &Generations,
+    table: &Table,
+    secure: bool,
+    host: &str,
+    path_and_query: &str,
+) -> Vec<Slot> {
     let (path, query) = path_and_query.split_once('?').map_or((path_and_query, None), |(p, q)| (p, Some(q)));
     let caching = table.routes.iter().filter_map(|route| Some((route, route.caching.as_ref()?)));
     let mut key = Vec::new();

@@ -8,9 +8,10 @@ use bytes::{Bytes, BytesMut};
 use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::Stored;
 use super::fetch::{Fetch, Told};
 use super::kept::{self, Kept};
+use super::task::Order;
+use super::{Asking, Stored};
 use crate::policy::cache::store::{self, Asked, Unstorable};
 use crate::policy::cache::{Times, merge};
 use crate::proxy::coding::WHOLE;
@@ -116,34 +117,31 @@ pub(in crate::proxy) struct Fill {
 }
 
 impl Fill {
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
-        proxy: Arc<Proxy>,
-        route: Arc<Route>,
-        fetch: Arc<Fetch>,
+        proxy: &Arc<Proxy>,
+        asking: &Asking<'_>,
+        order: Order,
         request: Box<RequestHeader>,
         (key, hash): (Vec<u8>, u64),
-        asked: Asked,
-        why: Why,
-        held: Option<Arc<Stored>>,
+        (validates, head): (bool, bool),
     ) -> Self {
-        let memory = proxy.buffered.begin();
+        let Order { fetch, why, held, stale_on_error, tagged } = order;
         Fill {
-            proxy,
-            route,
+            proxy: proxy.clone(),
+            route: asking.route.clone(),
             fetch,
             request,
             key,
             hash,
-            asked,
+            asked: asking.asked,
             why,
             held,
-            validates: false,
-            stale_on_error: false,
-            head: false,
-            tagged: true,
+            validates,
+            stale_on_error,
+            head,
+            tagged,
             sent: timer::unix_now().as_secs(),
-            memory,
+            memory: proxy.buffered.begin(),
             mode: Mode::Head,
             body: BytesMut::new(),
         }

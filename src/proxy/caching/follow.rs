@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::fetch::{Fetch, Joined, Leader, Progress, Told};
 use super::fill::Why;
-use super::task::fetch_key;
+use super::task::{Order, fetch_key};
 use super::{Asking, Stored};
 use crate::observe::metrics::CacheResult;
 use crate::policy::cache::Life;
@@ -54,7 +54,10 @@ impl Proxy {
         let key = fetch_key(asking, received, kept);
         let hash = self.cache.memory.key(&asking.filing.key).hash();
         // Who wants the origin's word, not another's, and who compares, goes alone.
-        let alone = asking.observes || cx.method == http::Method::HEAD || asking.control.no_cache || asking.control.max_age == Some(0);
+        let alone = asking.observes
+            || cx.method == http::Method::HEAD
+            || asking.control.no_cache
+            || asking.control.max_age == Some(0);
         let new = |key: &[u8]| Arc::new(Fetch::new(key, filed.clone(), priority));
         let joined = if alone {
             Joined::Leads(new(&[]))
@@ -70,9 +73,10 @@ impl Proxy {
             Joined::Leads(fetch) => {
                 let leader = Leader(fetch.clone());
                 let stale = held.as_ref().is_some_and(|held| may_serve(asking, held));
-                let kept = held.as_ref().map(|(object, _)| (object.clone(), stale));
-                let reason = if asking.observes { Why::Compare } else { Why::Client };
-                self.begin(cx, asking, received, fetch, reason, kept, tagged);
+                let kept = held.as_ref().map(|(object, _)| object.clone());
+                let why_fetched = if asking.observes { Why::Compare } else { Why::Client };
+                let order = Order { fetch, why: why_fetched, held: kept, stale_on_error: stale, tagged };
+                self.begin(cx, asking, received, order);
                 self.lead(cx, asking, down, timer, leader, held, why).await
             }
             Joined::Waits(fetch) => {
@@ -107,10 +111,10 @@ impl Proxy {
             Supervised::Late => Told::Failed(Reason::UpstreamTimeout.into()),
         };
         match told {
-            Told::Whole { object, validated, kept } => {
+            Told::Whole { object, validated, kept, age } => {
                 self.note(cx, &leader);
                 asking.route.cached.count(if validated { CacheResult::Revalidated } else { CacheResult::Miss });
-                let how = How::Fetched { why, validated, kept };
+                let how = How::Fetched { why, validated, kept, age };
                 serve::object(self, cx, asking.route, down, timer, &object, &how).await?;
                 Ok(Followed::Answered)
             }

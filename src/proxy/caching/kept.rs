@@ -37,6 +37,7 @@ pub(super) async fn came(fill: Fill, kept: Kept) {
         let same = held.body() == &body[..] && held.status() == head.status.as_u16();
         fill.proxy.cache.metrics.compared(&fill.route.name, same);
     }
+    let age = head.headers.get(header::AGE).cloned();
     let mut lines = Lines::default();
     head_lines(&head, &stored, &mut lines);
     let object = build(&fill, &stored, head.status, &lines, body, &head.headers);
@@ -53,7 +54,7 @@ pub(super) async fn came(fill: Fill, kept: Kept) {
             fill.proxy.cache.metrics.kept(&fill.route.name);
             fill.proxy.cache.uncacheable.forget(fill.hash);
             if !streams {
-                fill.fetch.tell(Told::Whole { object: object.clone(), validated: false, kept: true });
+                fill.fetch.tell(Told::Whole { object: object.clone(), validated: false, kept: true, age });
             }
             fill.over(Progress::Stored(object));
         }
@@ -64,7 +65,7 @@ pub(super) async fn came(fill: Fill, kept: Kept) {
             }
             match object {
                 Some(object) if !streams => {
-                    fill.fetch.tell(Told::Whole { object, validated: false, kept: false });
+                    fill.fetch.tell(Told::Whole { object, validated: false, kept: false, age });
                 }
                 _ => fill.fetch.end(Err(crate::refusal::Reason::Internal.into())),
             }
@@ -90,7 +91,7 @@ pub(super) async fn validated(fill: Fill, not_modified: &ResponseHeader) {
     let Ok(stored) = stored else {
         // It may be served this once, and is not kept any longer.
         fill.proxy.cache.memory.remove_variant(&held);
-        fill.fetch.tell(Told::Whole { object: held, validated: true, kept: false });
+        fill.fetch.tell(Told::Whole { object: held, validated: true, kept: false, age: None });
         fill.over(Progress::NotStored);
         return;
     };
@@ -105,11 +106,11 @@ pub(super) async fn validated(fill: Fill, not_modified: &ResponseHeader) {
     };
     match told {
         Ok(object) => {
-            fill.fetch.tell(Told::Whole { object: object.clone(), validated: true, kept: true });
+            fill.fetch.tell(Told::Whole { object: object.clone(), validated: true, kept: true, age: None });
             fill.over(Progress::Stored(object));
         }
         Err(object) => {
-            fill.fetch.tell(Told::Whole { object, validated: true, kept: false });
+            fill.fetch.tell(Told::Whole { object, validated: true, kept: false, age: None });
             fill.over(Progress::Raced);
         }
     }
@@ -161,7 +162,10 @@ fn build(
     let mut flags = if compressible { super::COMPRESSIBLE } else { 0 };
     let mut mark = |marked: bool, flag: u16| flags |= if marked { flag } else { 0 };
     mark(head.contains_key(header::CONTENT_ENCODING), super::ENCODED);
-    mark(head.contains_key(header::ACCEPT_RANGES) || head.keys().any(|n| serve::is_digest(n.as_str().as_bytes())), super::DIGESTS);
+    mark(
+        head.contains_key(header::ACCEPT_RANGES) || head.keys().any(|n| serve::is_digest(n.as_str().as_bytes())),
+        super::DIGESTS,
+    );
     mark(stored.vary.iter().any(|name| *name == header::ACCEPT_ENCODING), super::VARIES);
     Object::new(Parts {
         key: &fill.key,

@@ -168,7 +168,8 @@ impl Proxy {
                             self.refresh(cx, &asking, down.request(), &object);
                         }
                         route.cached.count(result);
-                        serve::object(self, cx, route, down, timer, &object, &How::Hit { left: life.left(now) }).await?;
+                        serve::object(self, cx, route, down, timer, &object, &How::Hit { left: life.left(now) })
+                            .await?;
                         return Ok(Looked::Answered);
                     }
                     Some((object, life))
@@ -281,9 +282,14 @@ pub(super) fn validators(object: &Stored) -> Validators<'_> {
 /// our own condition where `held` can be validated.
 pub(super) fn fetch_head(received: &RequestHeader, route: &Route, held: Option<&Stored>) -> (Box<RequestHeader>, bool) {
     let mut head = Box::new(received.clone());
-    for name in
-        [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_RANGE, header::RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE]
-    {
+    for name in [
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_RANGE,
+        header::RANGE,
+        header::IF_MATCH,
+        header::IF_UNMODIFIED_SINCE,
+    ] {
         head.remove_header(&name);
     }
     if route.compression.is_some() {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::fetch::{Fetch, Joined, Progress};
 use super::filing;
 use super::fill::Why;
-use super::task::fetch_key;
+use super::task::{Order, fetch_key};
 use crate::policy::priority::Priority;
 use crate::proxy::context::Context;
 use crate::proxy::request::Framing;
@@ -124,7 +124,9 @@ impl Proxy {
     async fn warm_one(self: &Arc<Self>, state: &Arc<State>, route: &Arc<Route>, path: &str) -> bool {
         let config = state.config.routes.get(route.index);
         let listener = config.and_then(|c| c.matches.listener.as_ref()).and_then(|name| state.listener(name));
-        let (Some(listener), Some(caching)) = (listener.or(state.listeners.first()), &route.caching) else { return true };
+        let (Some(listener), Some(caching)) = (listener.or(state.listeners.first()), &route.caching) else {
+            return true;
+        };
         let host = config.and_then(|c| c.matches.host.clone()).filter(|host| !host.starts_with('*'));
         let host = host.unwrap_or_else(|| route.upstream.settings.endpoints.first().cloned().unwrap_or_default());
         let Ok(mut head) = RequestHeader::build(Method::GET, path.as_bytes(), Some(4)) else { return true };
@@ -149,7 +151,8 @@ impl Proxy {
         };
         let mut progress = fetch.join(Priority::Low);
         drop(super::fetch::Leader(fetch.clone()));
-        self.begin(&cx, &asking, &head, fetch, Why::Refresh, None, tagged);
+        let order = Order { fetch, why: Why::Refresh, held: None, stale_on_error: false, tagged };
+        self.begin(&cx, &asking, &head, order);
         let over = progress.wait_for(|progress| !matches!(progress, Progress::Running)).await;
         over.is_ok_and(|progress| !matches!(*progress, Progress::Failed(_) | Progress::Stale))
     }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use http::Method;
 use pingora::http::RequestHeader;
+use tokio::time::Instant;
 
-use super::fetch::{Fetch, Joined};
+use super::fetch::{Fetch, Joined, Leader};
 use super::fill::{Fill, Why};
 use super::{Asking, Stored, fetch_head, filing};
 use crate::observe::metrics::RefreshResult;
@@ -33,6 +34,18 @@ impl Drop for Refresh {
     }
 }
 
+/// What a fetch begins with.
+pub(in crate::proxy) struct Order {
+    pub(in crate::proxy) fetch: Arc<Fetch>,
+    pub(in crate::proxy) why: Why,
+    /// What is stored, to be validated or compared with.
+    pub(in crate::proxy) held: Option<Arc<Stored>>,
+    /// It may be served where the application fails.
+    pub(in crate::proxy) stale_on_error: bool,
+    /// The request can be filed under all its tags.
+    pub(in crate::proxy) tagged: bool,
+}
+
 impl Proxy {
     /// Begins a fetch. It ends what it began, whoever leaves.
     pub(in crate::proxy) fn begin(
@@ -40,23 +53,19 @@ impl Proxy {
         cx: &Context,
         asking: &Asking<'_>,
         received: &RequestHeader,
-        fetch: Arc<Fetch>,
-        why: Why,
-        held: Option<(Arc<Stored>, bool)>,
-        tagged: bool,
+        order: Order,
     ) {
-        let (held, stale_on_error) = held.map_or((None, false), |(held, stale)| (Some(held), stale));
+        let fill = self.fill(cx, asking, received, order);
+        tokio::spawn(run(self.clone(), cx.detached(), fill));
+    }
+
+    fn fill(self: &Arc<Self>, cx: &Context, asking: &Asking<'_>, received: &RequestHeader, order: Order) -> Box<Fill> {
         let head = cx.method == Method::HEAD;
-        let asks = held.as_deref().filter(|_| why != Why::Compare && !head);
+        let asks = order.held.as_deref().filter(|_| order.why != Why::Compare && !head);
         let (request, validates) = fetch_head(received, asking.route, asks);
         let key = asking.filing.key.clone();
         let hash = self.cache.memory.key(&key).hash();
-        let mut fill =
-            Fill::new(self.clone(), asking.route.clone(), fetch, request, (key, hash), asking.asked, why, held);
-        (fill.validates, fill.stale_on_error, fill.tagged) = (validates, stale_on_error, tagged);
-        fill.head = head;
-        let cx = cx.detached();
-        tokio::spawn(run(self.clone(), cx, Box::new(fill)));
+        Box::new(Fill::new(self, asking, order, request, (key, hash), (validates, head)))
     }
 
     /// Fetches a stored answer anew behind the one who is served it. Where there is no room for one more such fetch, the
@@ -80,32 +89,20 @@ impl Proxy {
         let begin = || Arc::new(Fetch::new(&fetch_key, filed, Priority::Low));
         let Joined::Leads(fetch) = self.cache.fetches.join(hash, &fetch_key, |_| true, begin) else { return };
         let mut cx = cx.detached();
-        // It has the time of a request of its own.
-        cx.deadline = tokio::time::Instant::now() + asking.route.timeouts.total;
-        let (mut request, validates) = fetch_head(received, asking.route, Some(held));
-        // A HEAD may have shown that it is stale; what is stored is an answer to GET.
-        request.set_method(Method::GET);
+        // What is stored is an answer to GET, and it has the time of a request of its own.
         cx.method = Method::GET;
-        let key = asking.filing.key.clone();
-        let mut fill = Fill::new(
-            self.clone(),
-            asking.route.clone(),
-            fetch.clone(),
-            request,
-            (key, hash),
-            asking.asked,
-            Why::Refresh,
-            Some(held.clone()),
-        );
-        (fill.validates, fill.stale_on_error, fill.tagged) = (validates, true, tagged);
+        cx.deadline = Instant::now() + asking.route.timeouts.total;
+        let order =
+            Order { fetch: fetch.clone(), why: Why::Refresh, held: Some(held.clone()), stale_on_error: true, tagged };
+        let mut fill = self.fill(&cx, asking, received, order);
+        fill.request.set_method(Method::GET);
         let proxy = self.clone();
         tokio::spawn(async move {
             let _refresh = refresh;
             // Nobody reads what it tells.
-            drop(super::fetch::Leader(fetch.clone()));
-            let metrics = proxy.clone();
-            run(proxy, cx, Box::new(fill)).await;
-            metrics.cache.metrics.refreshed(fetch.refreshed());
+            drop(Leader(fetch.clone()));
+            run(proxy.clone(), cx, fill).await;
+            proxy.cache.metrics.refreshed(fetch.refreshed());
         });
     }
 

@@ -68,7 +68,10 @@ impl Encode {
         Some(Encode { encoder, metrics, came: 0, dirty: false })
     }
 
-    fn run(&mut self, work: impl FnOnce(&mut Option<Encoder>, &mut Vec<u8>) -> Option<Result<(), codec::EncodeError>>) -> Result<Bytes, Gone> {
+    fn run(
+        &mut self,
+        work: impl FnOnce(&mut Option<Encoder>, &mut Vec<u8>) -> Option<Result<(), codec::EncodeError>>,
+    ) -> Result<Bytes, Gone> {
         let mut out = Vec::new();
         let started = Instant::now();
         work(&mut self.encoder, &mut out).ok_or(Gone)?.map_err(|_| Gone)?;

@@ -10,7 +10,12 @@ use crate::route::table::Changes;
 
 impl Downstream<'_> {
     /// Writes the final head of an answer whose body goes through a coder.
-    pub(in crate::proxy) fn write_coded(&mut self, head: &ResponseHeader, changes: &Changes, coder: Coder) -> Result<(), Gone> {
+    pub(in crate::proxy) fn write_coded(
+        &mut self,
+        head: &ResponseHeader,
+        changes: &Changes,
+        coder: Coder,
+    ) -> Result<(), Gone> {
         self.coder = Some(coder);
         self.write_head(head, changes, false)
     }
@@ -21,7 +26,12 @@ impl Downstream<'_> {
     }
 
     /// Writes the head of a stored answer, over HTTP/1: its lines are written as they are stored.
-    pub(in crate::proxy) fn write_stored(&mut self, status: StatusCode, bodiless: bool, lines: impl FnOnce(&mut Vec<u8>)) -> Result<(), Gone> {
+    pub(in crate::proxy) fn write_stored(
+        &mut self,
+        status: StatusCode,
+        bodiless: bool,
+        lines: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Gone> {
         self.head_written = true;
         self.framing = if bodiless { Framing::None } else { Framing::Length };
         self.close |= !self.keeps_alive();
@@ -50,7 +60,12 @@ impl Downstream<'_> {
     }
 
     /// Writes the final head. `bodiless`: no body follows whatever the head says.
-    pub(in crate::proxy) fn write_head(&mut self, head: &ResponseHeader, changes: &Changes, bodiless: bool) -> Result<(), Gone> {
+    pub(in crate::proxy) fn write_head(
+        &mut self,
+        head: &ResponseHeader,
+        changes: &Changes,
+        bodiless: bool,
+    ) -> Result<(), Gone> {
         if let To::Fill(fill) = &mut self.to {
             self.head_written = fill.write_head(head);
             return Ok(());

@@ -2,8 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PLAIN: Parts<'_> =
-    Parts { route: "all", secure: false, host: "app.example", path: "/v1/pay", query: None, vary_by: &[], credential: None };
+const PLAIN: Parts<'_> = Parts {
+    route: "all",
+    secure: false,
+    host: "app.example",
+    path: "/v1/pay",
+    query: None,
+    vary_by: &[],
+    credential: None,
+};
 
 fn key(parts: &Parts<'_>, query: &Query) -> Vec<u8> {
     let mut out = Vec::new();
