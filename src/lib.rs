@@ -30,6 +30,7 @@
 //! | [`upstream`] | Endpoints, names, balancing, and the pool that hands out connections. |
 //! | [`store`] | Where answers are kept: objects in memory, and what makes them invalid. |
 //! | [`policy`] | Rules without a clock and without I/O: `now` and seeds come in, decisions go out. |
+//! | [`codec`] | gzip, brotli and zstd: bodies encoded whole or as they come, and decoded. |
 //! | [`refusal`] | What outboard answers itself: a reason, its status, its problem. |
 //! | [`observe`] | Metrics, the log, trace context. |
 //! | [`admin`] | The administration's listeners, and the client with which commands ask it. |
