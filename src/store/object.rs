@@ -336,4 +336,4 @@ fn is_better_joined(rest: usize, body: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
