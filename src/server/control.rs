@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::run::{Shared, Told};
 use super::switches;
-use crate::admin::{Control, Refused};
+use crate::admin::{Control, PurgeOrder, Refused};
 use crate::config::Level;
 use crate::lifecycle::Phase;
 use crate::observe::metrics::DrainState;
@@ -99,6 +99,14 @@ impl Control for Administration {
 
     fn switch(&self, route: &str, policy: &str, word: &str, time: Option<Duration>) -> Result<Value, Refused> {
         switches::switch(&self.0.proxy.state.load().table, route, policy, word, time)
+    }
+
+    fn cache(&self) -> Value {
+        json!({})
+    }
+
+    fn purge(&self, _order: &PurgeOrder) -> Result<Value, Refused> {
+        Err(Refused::Impossible("not built yet".to_owned()))
     }
 
     fn drain(&self, exit: bool) {
