@@ -72,7 +72,7 @@ pub(in crate::proxy) struct Fetch {
 pub(in crate::proxy) struct Filed {
     pub(in crate::proxy) at: Moment,
     pub(in crate::proxy) slots: Vec<Slot>,
-    /// Host and path.
+    /// The path.
     pub(in crate::proxy) place: Box<[u8]>,
     /// Where in the key they stand.
     pub(in crate::proxy) within: std::ops::Range<usize>,
