@@ -1,8 +1,9 @@
 # Every target works as the first and only command on a machine with make and rustup's cargo: `deps` comes first.
 #   make check   what CI runs first: formatting, lints, documentation, layering, the files of config/
 #   make test    every test
-#   make demo    the sample payment API, with and without outboard before it (DEMO_ARGS="--for 10s")
+#   make demo    the sample payment API, with and without outboard before it (DEMO_ARGS="--for 20s")
 #   make bench   the measurements of benches/ (BENCH_ARGS)
+#   make conformance   the public suite for HTTP caches (CONFORMANCE_ARGS="--id freshness-max-age")
 #   make fuzz    each fuzz target for FUZZ_SECONDS
 #   make image   the container image, named IMAGE
 
@@ -12,12 +13,13 @@ IMAGE ?= outboard:latest
 FUZZ_SECONDS ?= 60
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+CONFORMANCE_ARGS ?=
 TEST_ARGS ?=
 # rustup's cargo is not on the path of every shell.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help check fmt clippy doc layering configs test demo bench fuzz image deps
+.PHONY: help check fmt clippy doc layering configs test demo bench conformance fuzz image deps node
 
 help:
 	@sed -n '2,/^$$/s/^# *//p' Makefile
@@ -52,6 +54,15 @@ demo: deps
 bench: deps
 	benches/run.sh $(BENCH_ARGS)
 
+# The debug build, which `make check` has made already: the suite asks what the cache does, not how fast.
+conformance: deps tests/conformance/node_modules/.package-lock.json
+	$(CARGO) build --locked --quiet --bin outboard
+	node tests/conformance/run.mjs $(CONFORMANCE_ARGS)
+
+tests/conformance/node_modules/.package-lock.json: tests/conformance/package.json tests/conformance/package-lock.json | node
+	cd tests/conformance && npm ci --silent
+	@touch $@
+
 # libFuzzer needs a nightly compiler; the rest of the project does not.
 fuzz: deps
 	@set -e; \
@@ -79,6 +90,20 @@ image:
 	echo "image: not built, neither docker nor podman answers here (installed, and its service running?)" >&2; \
 	exit 1
 
+# Ends a recipe: installs the Debian packages named in $$missing.
+define install_missing
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null 2>&1; then \
+		echo "$@: missing, and no apt-get to install it with:$$missing" >&2; exit 1; \
+	fi; \
+	if [ "$$(id -u)" = 0 ]; then root=; \
+	elif command -v sudo >/dev/null 2>&1; then root=sudo; \
+	else echo "$@: missing, and neither root nor sudo to install it: apt-get install$$missing" >&2; exit 1; fi; \
+	echo "$@: installing$$missing"; \
+	$$root apt-get update -qq; \
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+endef
+
 # pingora builds zlib-ng, which takes cmake and a C compiler; other dependencies are C and C++ too.
 deps:
 	@set -e; \
@@ -88,13 +113,12 @@ deps:
 	command -v cmake >/dev/null 2>&1 || missing="$$missing cmake"; \
 	command -v cc >/dev/null 2>&1 || missing="$$missing gcc libc6-dev"; \
 	command -v c++ >/dev/null 2>&1 || missing="$$missing g++"; \
-	[ -n "$$missing" ] || exit 0; \
-	if ! command -v apt-get >/dev/null 2>&1; then \
-		echo "deps: missing, and no apt-get to install it with:$$missing" >&2; exit 1; \
-	fi; \
-	if [ "$$(id -u)" = 0 ]; then root=; \
-	elif command -v sudo >/dev/null 2>&1; then root=sudo; \
-	else echo "deps: missing, and neither root nor sudo to install it: apt-get install$$missing" >&2; exit 1; fi; \
-	echo "deps: installing$$missing"; \
-	$$root apt-get update -qq; \
-	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+	$(install_missing)
+
+# What the suite for HTTP caches runs on: node 18 or later, as Debian 12 has it.
+node:
+	@set -e; \
+	missing=; \
+	command -v node >/dev/null 2>&1 || missing="$$missing nodejs"; \
+	command -v npm >/dev/null 2>&1 || missing="$$missing npm"; \
+	$(install_missing)

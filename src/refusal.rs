@@ -46,6 +46,10 @@ pub enum Reason {
     UpstreamTimeout,
     /// The application broke the connection, or its answer breaks the protocol.
     UpstreamReset,
+    /// Another request's fetch of the same thing took too long.
+    CoalesceTimeout,
+    /// It wants an answer from the cache alone, and there is none.
+    OnlyIfCached,
     /// The client left before its answer. Never sent, only counted and logged.
     ClientLeft,
     /// outboard itself is short of memory or places.
@@ -58,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 24] = [
         Reason::NoRoute,
         Reason::MethodNotAllowed,
         Reason::BadRequest,
@@ -77,6 +81,8 @@ impl Reason {
         Reason::UpstreamConnect,
         Reason::UpstreamTimeout,
         Reason::UpstreamReset,
+        Reason::CoalesceTimeout,
+        Reason::OnlyIfCached,
         Reason::ClientLeft,
         Reason::Overloaded,
         Reason::Draining,
@@ -109,6 +115,8 @@ impl Reason {
             Reason::UpstreamConnect => "upstream_connect",
             Reason::UpstreamTimeout => "upstream_timeout",
             Reason::UpstreamReset => "upstream_reset",
+            Reason::CoalesceTimeout => "coalesce_timeout",
+            Reason::OnlyIfCached => "only_if_cached",
             Reason::ClientLeft => "client_left",
             Reason::Overloaded => "overloaded",
             Reason::Draining => "draining",
@@ -135,12 +143,13 @@ impl Reason {
             Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Reason::UpstreamConnect | Reason::UpstreamReset => StatusCode::BAD_GATEWAY,
-            Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Reason::UpstreamTimeout | Reason::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Reason::BulkheadFull
             | Reason::QueueFull
             | Reason::QueueTimeout
             | Reason::BreakerOpen
             | Reason::FaultInjected
+            | Reason::CoalesceTimeout
             | Reason::Overloaded
             | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Reason::ClientLeft | Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -168,6 +177,8 @@ impl Reason {
             Reason::UpstreamConnect => "the application cannot be reached",
             Reason::UpstreamTimeout => "the application did not answer in time",
             Reason::UpstreamReset => "the application broke off",
+            Reason::CoalesceTimeout => "another request for the same took too long",
+            Reason::OnlyIfCached => "it is not in the cache",
             Reason::ClientLeft => "the client left",
             Reason::Overloaded => "the proxy is overloaded",
             Reason::Draining => "the proxy is shutting down",

@@ -129,7 +129,7 @@ fn explain_says_which_policies_a_request_meets_in_their_order() {
     let ran = outboard(&["explain", "--config", "config/sidecar.yaml", "POST", "/v1/payments"]);
     let keys: Vec<&str> = ran.out.lines().skip_while(|l| !l.is_empty()).skip(1).take_while(|l| !l.is_empty()).collect();
     let keys: Vec<&str> = keys.iter().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(keys, ["circuit_breaker", "queue", "load_balance", "retry"], "{}", ran.out);
+    assert_eq!(keys, ["circuit_breaker", "queue", "load_balance", "retry", "compression"], "{}", ran.out);
     assert!(
         ran.out.contains("\n  queue            64 at once, 500 wait for at most 1s; priority critical"),
         "{}",

@@ -26,16 +26,32 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("observe", &["config", "refusal", "units"]),
     // The one place that compiles settings, and the one that owns connections to applications.
     ("upstream", &["policy", "config", "observe", "io", "timer"]),
-    ("route", &["config", "policy", "upstream", "observe", "timer"]),
+    ("route", &["config", "policy", "upstream", "observe", "timer", "units"]),
     // The way of a request, and the shell around a client connection.
-    ("proxy", &["route", "policy", "upstream", "refusal", "observe", "lifecycle", "config", "io", "timer", "units"]),
+    (
+        "proxy",
+        &[
+            "route",
+            "policy",
+            "upstream",
+            "store",
+            "codec",
+            "refusal",
+            "observe",
+            "lifecycle",
+            "config",
+            "io",
+            "timer",
+            "units",
+        ],
+    ),
     ("listen", &["proxy", "lifecycle", "observe", "config", "io", "refusal", "timer", "upstream::tls"]),
     // Around the traffic.
     ("admin", &["config", "units"]),
     ("server", &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "timer", "upstream"]),
     // Of the policies their settings, to say in words what they do.
     ("cli", &["admin", "config", "demo", "policy", "route", "server", "units"]),
-    ("demo", &["config"]),
+    ("demo", &["config", "codec", "policy::compression"]),
 ];
 
 /// A layer, what may not stand in it, and why.

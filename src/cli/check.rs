@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::Failure;
+use super::{Failure, answers};
 use crate::config::{Config, Errors, check_files, load_file};
 use crate::units::Auto;
 
@@ -50,6 +50,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resu
                 }
                 if !args.quiet {
                     write!(out, "{}", memory(&loaded.config))?;
+                    kept(&loaded.config, out)?;
                     policy(&loaded.config, out)?;
                 }
             }
@@ -58,7 +59,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resu
     if good { Ok(()) } else { Err(Failure::Config) }
 }
 
-/// The worst case: connections × 26KiB, bodies up to max_buffered, and idle upstream connections × 8KiB.
+/// The worst case: connections × 26KiB, bodies up to max_buffered, idle upstream connections × 8KiB, and stored answers.
 fn memory(config: &Config) -> String {
     let (connections, auto) = match config.limits.max_connections {
         Auto::Is(n) => (n, ""),
@@ -70,12 +71,26 @@ fn memory(config: &Config) -> String {
         Auto::Auto => (0, "bodies up to a quarter of the memory the process may use".to_owned()),
     };
     let known = u64::from(connections).saturating_mul(CONNECTION).saturating_add(idle.saturating_mul(IDLE));
+    let stores = config.routes.iter().any(|route| route.cache.is_some());
+    let (stored, answers) = match config.stores.memory.bytes() {
+        memory if stores => (memory, format!(" + {memory} of stored answers")),
+        _ => (0, String::new()),
+    };
     let plus = if buffered == 0 { " and bodies" } else { "" };
     format!(
         "memory at worst: {} bytes{plus} = {connections} connections{auto} x {CONNECTION} + {idle} idle upstream \
-         connections x {IDLE} + {bodies}\n",
-        known.saturating_add(buffered),
+         connections x {IDLE}{answers} + {bodies}\n",
+        known.saturating_add(buffered).saturating_add(stored),
     )
+}
+
+/// What becomes of each route's answers, in two lines.
+fn kept(config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
+    for route in &config.routes {
+        writeln!(out, "{}: cache: {}", route.name, answers::stores(config, route, None))?;
+        writeln!(out, "{}: compression: {}", route.name, answers::encodes(route, None))?;
+    }
+    Ok(())
 }
 
 /// What each route does, as YAML. Secrets are masked.
@@ -114,8 +129,21 @@ defaults: { headers: { request: { set: { authorization: secret } } } }
             out.contains(&format!("memory at worst: {} bytes =", 100 * 26 * 1024 + 128 * 8192 + (1 << 20))),
             "{out}"
         );
+        assert!(
+            out.contains("\ndefault: cache: off\ndefault: compression: zstd 3, br 4, gzip 6, from 1KiB on, of"),
+            "{out}"
+        );
         assert!(out.contains("routes:\n- name: default\n") && out.contains("total: 15s"), "{out}");
         assert!(out.contains("authorization: '***'") && !out.contains("secret"), "{out}");
+    }
+
+    #[test]
+    fn stored_answers_count_as_memory() {
+        let (done, out, _) =
+            check(&format!("{GOOD}stores: {{ memory: 2MiB }}\nroutes: [{{ name: all, cache: {{ ttl: 1s }} }}]\n"));
+        assert!(done.is_ok() && out.contains(" + 2097152 of stored answers + 1048576 of bodies"), "{out}");
+        assert!(out.contains(&format!("worst: {} bytes =", 100 * 26 * 1024 + 128 * 8192 + (3 << 20))), "{out}");
+        assert!(out.contains("\nall: cache: per credential, by scheme, host, path and query; fresh as"), "{out}");
     }
 
     #[test]

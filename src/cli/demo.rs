@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::Failure;
 use crate::config::load;
-use crate::demo::{Options, Proxy, measure, serve_api};
+use crate::demo::{Error, Options, Proxy, measure, serve_api};
 use crate::server::{self, Source, StartError};
 use crate::units;
 
@@ -16,15 +16,18 @@ const CONFIG: &str = include_str!("../../config/demo.yaml");
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// End by itself after so long; else it stays up for you to try
+    /// End by itself after about so long; else it measures for about a minute and stays up for you to try
     #[arg(long = "for", value_name = "DURATION")]
     for_: Option<units::Duration>,
     /// Of the rows and the requests: the same seed gives the same traffic
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// Clients at once
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 64)]
     clients: usize,
+    /// A round trip to the sample application's database
+    #[arg(long, value_name = "DURATION", default_value = "10ms")]
+    db_latency: units::Duration,
     /// Print JSON and nothing else
     #[arg(long)]
     json: bool,
@@ -44,13 +47,17 @@ async fn demonstrate(args: Args) -> Result<(), Failure> {
         seed: args.seed,
         clients: args.clients,
         json: args.json,
+        db_latency: args.db_latency.get(),
         live: std::io::stdout().is_terminal() && !args.json,
-        ..Options::default()
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let app = listener.local_addr()?;
     let api = serve_api(listener, &options).await?;
+    let json = options.json;
     let env = |name: &str| match name {
+        // The report and the log share the standard output: a program wants nothing but the report.
+        "OUTBOARD_DEMO_LOG" => Some(if json { "off" } else { "warn" }.to_owned()),
+        "OUTBOARD_DEMO_ACCESS" => Some((!json).to_string()),
         "OUTBOARD_DEMO_APP" => Some(app.to_string()),
         "OUTBOARD_DEMO_LISTEN" | "OUTBOARD_DEMO_ADMIN" => Some("127.0.0.1:0".to_owned()),
         _ => None,
@@ -65,7 +72,7 @@ async fn demonstrate(args: Args) -> Result<(), Failure> {
     // The proxy drives its control plane on a thread of its own, as it does when it is run.
     let proxy =
         std::thread::Builder::new().name("outboard-control".to_owned()).spawn(move || running.block_until_end())?;
-    let shown = || summary(&metrics.render());
+    let shown = || metrics.render();
     let proxied = Proxy { address, admin: Some(admin), metrics: &shown };
     let measured = measure(&api, &proxied, &options, &mut std::io::stdout()).await;
     if measured.is_ok() && options.for_.is_none() {
@@ -76,20 +83,7 @@ async fn demonstrate(args: Args) -> Result<(), Failure> {
     let _ = tokio::task::spawn_blocking(move || proxy.join()).await;
     let stopped = api.stop().await;
     std::io::stdout().flush()?;
-    measured?;
+    let comparison = measured?;
     stopped?;
-    Ok(())
-}
-
-/// Of all metrics those that a person looks for first.
-fn summary(text: &str) -> Vec<(String, String)> {
-    let wanted = [
-        "outboard_requests_total",
-        "outboard_refusals_total",
-        "outboard_upstream_connections_opened_total",
-        "outboard_upstream_requests_total",
-        "process_resident_memory_bytes",
-    ];
-    let lines = text.lines().filter(|l| wanted.iter().any(|w| l.starts_with(w)));
-    lines.filter_map(|l| l.rsplit_once(' ')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    if comparison.is_correct() { Ok(()) } else { Err(Failure::Demo(Error::Incorrect)) }
 }

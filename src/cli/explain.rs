@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
+use super::answers::Asked;
 use super::{Failure, policies};
 use crate::config::{Config, load_file};
 use crate::route::matcher::{Matcher, Request, host_without_port};
@@ -81,7 +82,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resu
         let name = upstream(&config, winner.index);
         if let Some(behind) = config.upstreams.get(&name) {
             writeln!(out)?;
-            for (key, does) in policies::rows(&config.routes[winner.index], &name, behind) {
+            let asked = Asked { method: &method, path, headers: &headers };
+            for (key, does) in policies::rows(&config, &config.routes[winner.index], &name, behind, Some(&asked)) {
                 writeln!(out, "  {key:<16} {does}")?;
             }
         }

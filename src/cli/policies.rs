@@ -4,7 +4,8 @@ use std::fmt::{Display, Write};
 
 use serde::Serialize;
 
-use crate::config::{Route, Upstream};
+use super::answers::{self, Asked};
+use crate::config::{Config, Route, Upstream};
 use crate::policy::breaker::{self, Window};
 use crate::policy::fault;
 use crate::policy::mode::Mode;
@@ -16,17 +17,27 @@ use crate::policy::retry::{self, Methods, NonIdempotent};
 /// A policy's key, and what it does in words.
 type Row = (&'static str, String);
 
-/// What a route does, and what its upstream does, which has this name.
-pub(super) fn rows(route: &Route, name: &str, upstream: &Upstream) -> Vec<Row> {
+/// What a route does, and what its upstream does, which has this name; of a request that is asked about, what it means
+/// for that one.
+pub(super) fn rows(
+    config: &Config,
+    route: &Route,
+    name: &str,
+    upstream: &Upstream,
+    asked: Option<&Asked<'_>>,
+) -> Vec<Row> {
     let mut rows = Vec::new();
     rows.extend(route.fault.as_ref().map(|settings| ("fault", faults(settings))));
     rows.extend(route.rate_limits.iter().map(|settings| ("rate_limits", limits(settings))));
+    rows.extend(route.cache.as_ref().map(|_| ("cache", answers::stores(config, route, asked))));
     let own = route.circuit_breaker.as_ref().map(|b| format!("of this route: {}", breaks(b)));
     let shared = upstream.circuit_breaker.as_ref().map(|b| format!("of upstream {name}: {}", breaks(b)));
     rows.extend(own.into_iter().chain(shared).map(|text| ("circuit_breaker", text)));
     rows.extend(queues(route, upstream));
     rows.push(("load_balance", balances(upstream)));
     rows.push(("retry", route.retry.as_ref().map_or_else(|| "off".to_owned(), |r| retries(r, upstream))));
+    rows.extend(route.invalidates.as_ref().map(|settings| ("invalidates", answers::ends(settings))));
+    rows.push(("compression", answers::encodes(route, asked)));
     rows
 }
 
@@ -177,9 +188,12 @@ mod tests {
              [\"127.0.0.1:3000\"]\n    {upstream}\nroutes:\n  - name: pay\n    {route}\n"
         );
         let config = load(&text, "f", &|_| None).unwrap_or_else(|e| panic!("{e}"));
-        let rows = rows(&config.routes[0], "app", &config.upstreams["app"]);
+        let rows = rows(&config, &config.routes[0], "app", &config.upstreams["app"], None);
         rows.iter().map(|(key, text)| format!("{key}: {text}")).collect()
     }
+
+    const COMPRESSION: &str = "compression: zstd 3, br 4, gzip 6, from 1KiB on, of 6 media types; lower levels while the CPU is \
+                               short; not with cookies";
 
     #[test]
     fn what_is_on_by_itself() {
@@ -189,9 +203,10 @@ mod tests {
                 "load_balance: least_request, 127.0.0.1:3000",
                 "retry: 2 attempts on connect, reset; unsafe requests only if unsent; backoff 25ms to 1s; budget 20% and 3 \
                  a second",
+                COMPRESSION,
             ]
         );
-        assert_eq!(shown("", "retry: off")[1], "retry: off");
+        assert_eq!(shown("", "retry: off\n    compression: off")[1..], ["retry: off", "compression: off"]);
     }
 
     #[test]
@@ -210,13 +225,16 @@ mod tests {
       - { name: per-merchant, key: [\"header:x-merchant-id\"], limit: 100/1m, overrides: { mer_1: 1/1s } }
       - { name: all, key: [client_ip, constant], limit: 9/1s, algorithm: token_bucket, burst: 3, missing_key: refuse }
     circuit_breaker: { window: { calls: 50 }, slow_call: off, open_for: 5s }
-    retry: { attempts: 3, retry_on: [connect, 503], methods: idempotent, non_idempotent: upstream_deduplicates }";
+    retry: { attempts: 3, retry_on: [connect, 503], methods: idempotent, non_idempotent: upstream_deduplicates }
+    cache: { freshness: override, ttl: 1m }
+    invalidates: { routes: [pay] }";
         assert_eq!(
             shown(upstream, route),
             [
                 "fault: held back 5% for 200ms; answered 1% with 503, of requests with x-fault",
                 "rate_limits: per-merchant: 100/1m by header:x-merchant-id, sliding_window, another limit for 1 key",
                 "rate_limits: all: 9/1s by client_ip + constant, token_bucket of 3; refused without its key",
+                "cache: per credential, by scheme, host, path and query; fresh for 1m; waits 2s for the same fetch; ended by pay",
                 "circuit_breaker: of this route: opens at 50% failed, of at least 20 of the last 50 calls; tries again after 5s",
                 "circuit_breaker: of upstream app: opens at 50% failed or 80% slower than 2s, of at least 20 calls in 10s; \
                  tries again after 30s; only observes",
@@ -226,6 +244,8 @@ mod tests {
                  5 failures in a row: out for 30s",
                 "retry: 3 attempts on connect, 503; unsafe requests other than PUT and DELETE only if unsent or with an \
                  idempotency key; backoff 25ms to 1s; budget 20% and 3 a second",
+                "invalidates: routes pay",
+                COMPRESSION,
             ]
         );
     }

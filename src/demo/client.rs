@@ -1,13 +1,19 @@
 //! One client: a connection that is kept, and made anew when the other side closed it.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -17,12 +23,15 @@ const BEFORE_NEXT_CONNECTION: Duration = Duration::from_millis(50);
 /// A client of one target.
 pub(super) struct Client {
     target: SocketAddr,
+    /// Every byte that came over its connections: heads, bodies, frames of chunks.
+    received: Arc<AtomicU64>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 /// A whole answer.
 pub(super) struct Answered {
     pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
     /// As received, not decoded.
     pub(super) body: Bytes,
     /// From the request's first byte to the answer's last.
@@ -34,9 +43,9 @@ pub(super) struct Answered {
 pub(super) struct Broken;
 
 impl Client {
-    /// Connects with the first request.
-    pub(super) fn new(target: SocketAddr) -> Self {
-        Client { target, connection: None }
+    /// Connects with the first request; counts what it receives in `received`.
+    pub(super) fn new(target: SocketAddr, received: Arc<AtomicU64>) -> Self {
+        Client { target, received, connection: None }
     }
 
     /// Sends a request and reads its whole answer. A kept connection that turns out closed before anything was
@@ -56,10 +65,10 @@ impl Client {
                 Err(error) if error.is_canceled() && !fresh => continue,
                 Err(_) => return Err(Broken),
             };
-            let status = response.status();
-            let body = response.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
             self.connection = Some(connection);
-            return Ok(Answered { status, body, took: began.elapsed() });
+            return Ok(Answered { status: head.status, headers: head.headers, body, took: began.elapsed() });
         }
     }
 
@@ -74,9 +83,39 @@ impl Client {
     async fn try_connect(&self) -> Result<SendRequest<Full<Bytes>>, Broken> {
         let stream = TcpStream::connect(self.target).await.map_err(|_| Broken)?;
         let _ = stream.set_nodelay(true);
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|_| Broken)?;
+        let counted = Counted { stream, received: self.received.clone() };
+        let (sender, connection) = handshake(TokioIo::new(counted)).await.map_err(|_| Broken)?;
         // Ends when the sender is dropped; its errors reach us through the sender.
         tokio::spawn(connection);
         Ok(sender)
+    }
+}
+
+/// A stream that counts what is read from it.
+struct Counted {
+    stream: TcpStream,
+    received: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.received.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        polled
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -1,4 +1,4 @@
-//! Closed loop load: N clients on kept connections, each with its own part of a seeded plan.
+//! The load: clients on kept connections who take their next request from one plan and check every answer.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,21 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, header};
 use http_body_util::Full;
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::api::schema::{merchant_id, payment_id};
-use super::client::{Broken, Client};
-use super::plan::{Kind, Plan, Popularity, Step};
+use super::api::schema::merchant_id;
+use super::check::{Known, decoded, is_fresh, is_of};
+use super::client::{Answered, Broken, Client};
+use super::plan::{Kind, Step};
 
 /// The longest wait for one answer; longer is an error.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What is in flight at the deadline may take this much longer.
-const GRACE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(10);
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// What the clients can decode; the same to both sides.
+const ACCEPTED: &str = "gzip, zstd";
 
 /// How far a load is.
 #[derive(Debug, Clone, Copy)]
@@ -43,12 +45,20 @@ pub struct Report {
     pub elapsed: Duration,
     /// Whole answers by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Requests without a whole answer: no connection, a broken one, or out of patience.
+    /// Requests without a whole answer that can be read: no connection, a broken one, or out of patience.
     pub broken: u64,
-    /// Bytes of the answers' bodies as they came, not decoded.
-    pub body_bytes: u64,
+    /// Every byte that the clients received: heads, and bodies as they came.
+    pub received: u64,
     /// Microseconds of each whole answer, by the number of its kind, in no order.
     pub latencies: [Vec<u32>; 6],
+    /// Good answers to reads that were looked at for whose they are.
+    pub owned: u64,
+    /// Of them another merchant's.
+    pub foreign: u64,
+    /// Good answers to reads of what is written meanwhile.
+    pub current: u64,
+    /// Of them without a write that was answered before they began.
+    pub stale: u64,
 }
 
 impl Report {
@@ -66,11 +76,14 @@ impl Report {
         for (status, n) in other.statuses {
             *self.statuses.entry(status).or_default() += n;
         }
-        self.broken += other.broken;
-        self.body_bytes += other.body_bytes;
         for (mine, others) in self.latencies.iter_mut().zip(other.latencies) {
             mine.extend(others);
         }
+        self.broken += other.broken;
+        self.owned += other.owned;
+        self.foreign += other.foreign;
+        self.current += other.current;
+        self.stale += other.stale;
     }
 }
 
@@ -80,21 +93,47 @@ struct Count {
     errors: AtomicU64,
 }
 
-/// Sends a plan to a target and tells how far it is now and then.
-pub(super) async fn run(target: SocketAddr, plan: &Plan, mut progress: impl FnMut(Progress)) -> Report {
-    let (began, count) = (Instant::now(), Arc::new(Count::default()));
-    let popularity = Popularity::of_the_sample();
-    let mut clients = JoinSet::new();
-    for client in 0..plan.clients {
-        let steps = plan.steps(client, &popularity);
-        clients.spawn(drive(target, steps, began + plan.duration, count.clone()));
+/// What the clients of a load share.
+struct Shared<I> {
+    target: SocketAddr,
+    began: Instant,
+    /// No request is begun after this; what is in flight then is waited for.
+    deadline: Instant,
+    steps: Mutex<I>,
+    known: Arc<Known>,
+    received: Arc<AtomicU64>,
+    count: Count,
+}
+
+/// Sends steps to a target until they end or the time does, and tells how far it is now and then.
+pub(super) async fn run(
+    target: SocketAddr,
+    clients: usize,
+    steps: impl Iterator<Item = Step> + Send + 'static,
+    duration: Duration,
+    known: &Arc<Known>,
+    mut progress: impl FnMut(Progress),
+) -> Report {
+    let began = Instant::now();
+    let shared = Arc::new(Shared {
+        target,
+        began,
+        deadline: began + duration,
+        steps: Mutex::new(steps),
+        known: known.clone(),
+        received: Arc::default(),
+        count: Count::default(),
+    });
+    let mut working = JoinSet::new();
+    for _ in 0..clients {
+        working.spawn(drive(shared.clone()));
     }
     let mut report = Report::default();
     let mut tick = tokio::time::interval(PROGRESS_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
-            ended = clients.join_next() => match ended {
+            ended = working.join_next() => match ended {
                 Some(Ok(part)) => report.add(part),
                 // A client of ours that broke down measured nothing: its requests are missed, and seen.
                 Some(Err(_)) => report.broken += 1,
@@ -102,85 +141,95 @@ pub(super) async fn run(target: SocketAddr, plan: &Plan, mut progress: impl FnMu
             },
             _ = tick.tick() => progress(Progress {
                 elapsed: began.elapsed(),
-                duration: plan.duration,
-                requests: count.requests.load(Ordering::Relaxed),
-                errors: count.errors.load(Ordering::Relaxed),
+                duration,
+                requests: shared.count.requests.load(Ordering::Relaxed),
+                errors: shared.count.errors.load(Ordering::Relaxed),
             }),
         }
     }
     report.elapsed = began.elapsed();
+    report.received = shared.received.load(Ordering::Relaxed);
     report
 }
 
-/// One client, until the deadline.
-async fn drive(target: SocketAddr, steps: impl Iterator<Item = Step>, deadline: Instant, count: Arc<Count>) -> Report {
-    let mut client = Client::new(target);
+/// One client, until the deadline. A request with a time of its own whose client was still busy then counts from that
+/// time: what a slow answer makes others wait is not left out.
+async fn drive<I: Iterator<Item = Step>>(shared: Arc<Shared<I>>) -> Report {
+    let mut client = Client::new(shared.target, shared.received.clone());
     let mut report = Report::default();
-    let mut created: Option<String> = None;
-    for step in steps {
-        let began = Instant::now();
-        if began >= deadline {
+    loop {
+        let next = shared.steps.lock().next();
+        let Some(step) = next else { break };
+        let due = step.at.map_or_else(Instant::now, |at| shared.began + at);
+        if due >= shared.deadline {
             break;
         }
-        // A refund is of the payment this client made last; where there is none, one is made.
-        let refunded = if step.kind == Kind::Refund { created.take() } else { None };
-        let kind = if step.kind == Kind::Refund && refunded.is_none() { Kind::Create } else { step.kind };
-        let Ok(request) = request(target, kind, &step, refunded.as_deref()) else { break };
-        let until = (began + PATIENCE).min(deadline + GRACE);
-        let result = tokio::time::timeout_at(until, client.send(&request)).await.unwrap_or(Err(Broken));
-        let good = match &result {
-            Ok(answered) => {
-                report.body_bytes += answered.body.len() as u64;
-                *report.statuses.entry(answered.status.as_u16()).or_default() += 1;
-                let micros = u32::try_from(answered.took.as_micros()).unwrap_or(u32::MAX);
-                report.latencies[kind as usize].push(micros);
-                answered.status.is_success()
-            }
-            Err(Broken) => {
-                report.broken += 1;
-                false
-            }
-        };
-        if let (Kind::Create, Ok(answered)) = (kind, &result)
-            && answered.status == StatusCode::CREATED
-        {
-            created = id_of(&answered.body);
+        let late = due.elapsed();
+        if step.at.is_some() {
+            tokio::time::sleep_until(due).await;
         }
-        count.requests.fetch_add(1, Ordering::Relaxed);
-        count.errors.fetch_add(u64::from(!good), Ordering::Relaxed);
+        let good = one(&mut client, &shared, step, late, &mut report).await;
+        shared.count.requests.fetch_add(1, Ordering::Relaxed);
+        shared.count.errors.fetch_add(u64::from(!good), Ordering::Relaxed);
     }
     report
 }
 
-fn id_of(body: &[u8]) -> Option<String> {
-    let payment: serde_json::Value = serde_json::from_slice(body).ok()?;
-    payment.get("id")?.as_str().map(String::from)
+/// Sends one request and takes its answer into the report. False if it was no good one.
+async fn one<I>(client: &mut Client, shared: &Shared<I>, step: Step, late: Duration, report: &mut Report) -> bool {
+    let known = &shared.known;
+    // Of a merchant without a payment that can be given back, one is made.
+    let refunded = if step.kind == Kind::Refund { known.take_refundable(step.merchant) } else { None };
+    let kind = if step.kind == Kind::Refund && refunded.is_none() { Kind::Create } else { step.kind };
+    let recent = if kind == Kind::Get && step.recent { known.recent(step.merchant) } else { None };
+    let payment = refunded.or(recent).unwrap_or_else(|| step.seeded_payment());
+    let Ok(request) = request(shared.target, kind, &step, &payment) else { return false };
+    let expected = known.expected(&step, &payment);
+    let sent = tokio::time::timeout(PATIENCE, client.send(&request)).await.unwrap_or(Err(Broken));
+    let Ok(Answered { status, headers, body, took }) = sent else {
+        report.broken += 1;
+        return false;
+    };
+    // A write whose answer does not say what was written cannot be looked for later.
+    let understood = |body: &Bytes| kind.is_read() || !status.is_success() || known.wrote(step.merchant, body);
+    let Some(body) = decoded(&headers, body).filter(understood) else {
+        report.broken += 1;
+        return false;
+    };
+    *report.statuses.entry(status.as_u16()).or_default() += 1;
+    report.latencies[kind as usize].push(u32::try_from((late + took).as_micros()).unwrap_or(u32::MAX));
+    if !status.is_success() || !kind.is_read() {
+        return status.is_success();
+    }
+    report.owned += 1;
+    report.foreign += u64::from(!is_of(&body, &merchant_id(step.merchant)));
+    if matches!(kind, Kind::Get | Kind::List) {
+        report.current += 1;
+        report.stale += u64::from(!is_fresh(&body, expected));
+    }
+    true
 }
 
-fn request(
-    target: SocketAddr,
-    kind: Kind,
-    step: &Step,
-    refunded: Option<&str>,
-) -> Result<Request<Full<Bytes>>, http::Error> {
+fn request(target: SocketAddr, kind: Kind, step: &Step, payment: &str) -> Result<Request<Full<Bytes>>, http::Error> {
     let merchant = merchant_id(step.merchant);
     let path = match kind {
         Kind::Create => "/v1/payments".into(),
-        Kind::Refund => format!("/v1/payments/{}/refund", refunded.unwrap_or_default()),
-        Kind::Get => format!("/v1/payments/{}", payment_id(step.payment)),
-        Kind::List => format!("/v1/payments?merchant_id={merchant}&limit=20"),
+        Kind::Refund => format!("/v1/payments/{payment}/refund"),
+        Kind::Get => format!("/v1/payments/{payment}"),
+        // The same for every merchant: who asks makes the difference.
+        Kind::List => "/v1/payments?limit=20".into(),
         Kind::Config => format!("/v1/merchants/{merchant}/config"),
         Kind::Methods => format!("/v1/merchants/{merchant}/payment-methods"),
     };
-    let head = Request::builder().uri(path).header(header::HOST, target.to_string());
+    let head = Request::builder()
+        .uri(path)
+        .header(header::HOST, target.to_string())
+        .header(header::ACCEPT_ENCODING, ACCEPTED)
+        .header(header::AUTHORIZATION, format!("Bearer key-of-{merchant}"))
+        .header("x-merchant-id", &merchant);
     if kind.is_read() {
-        return head
-            .method(Method::GET)
-            .header(header::ACCEPT_ENCODING, "gzip")
-            .header("x-merchant-id", merchant)
-            .body(Full::default());
+        return head.method(Method::GET).body(Full::default());
     }
-    // Answers to writes are read here for their id, so they are asked for without a coding.
     let body = match kind {
         Kind::Create => json!({
             "amount": step.amount,
@@ -191,8 +240,5 @@ fn request(
         .to_string(),
         _ => "{}".into(),
     };
-    head.method(Method::POST)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header("x-merchant-id", merchant)
-        .body(Full::new(body.into()))
+    head.method(Method::POST).header(header::CONTENT_TYPE, "application/json").body(Full::new(body.into()))
 }

@@ -194,7 +194,7 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
     }
 }
 
-async fn stream(session: HttpSession, client: &Client, proxy: &Proxy) {
+async fn stream(session: HttpSession, client: &Client, proxy: &Arc<Proxy>) {
     let mut timer = Timer::default();
     proxy.handle(client, &mut timer, ServerSession::new_http2(session)).await;
 }

@@ -207,6 +207,10 @@ impl Attempts<'_> {
         repeat: &Repeat<'_>,
     ) -> Result<Ended, Failed> {
         let endpoint = lease.attempt.endpoint.clone();
+        // Before the application can have any of it.
+        if let Some(change) = &mut cx.change {
+            change.sent();
+        }
         let mut origin = Box::new(Origin::new(lease));
         let to_http2 = origin.is_http2();
         let websocket = self.request.websocket && !to_http2;

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use pingora::http::RequestHeader;
 use tokio::time::Instant;
 
+use super::caching::changes::Change;
 use super::place::Place;
 use super::state::{ListenerPolicy, State};
 use super::watch::Watch;
@@ -67,8 +68,24 @@ pub(super) struct Context {
     pub(super) client_left: bool,
     /// The values of `logging.access.request_headers`, by their position.
     pub(super) logged: Vec<Option<HeaderValue>>,
+    /// What of the stored answers it ends.
+    pub(super) change: Option<Change>,
     /// Counts it until its last byte left.
     pub(super) in_flight: Option<InFlight>,
+}
+
+/// What an exchange with the application was like, for the log.
+#[derive(Clone)]
+pub(super) struct Trail {
+    tries: u32,
+    attempts: u32,
+    queued: Duration,
+    endpoint: Option<Arc<Endpoint>>,
+    reused: Option<bool>,
+    sent: UpstreamSent,
+    first_byte: Option<Duration>,
+    upstream_sent: u64,
+    upstream_received: u64,
 }
 
 /// Before a route is known, a request has this long.
@@ -122,8 +139,75 @@ impl Context {
             request_bytes: 0,
             response_bytes: 0,
             client_left: false,
+            change: None,
             in_flight: Some(in_flight),
         }
+    }
+
+    /// What a fetch knows of the request that began it. It is not in flight: no client waits for its end.
+    pub(super) fn detached(&self) -> Self {
+        Context {
+            state: self.state.clone(),
+            listener: self.listener.clone(),
+            started: self.started,
+            id: self.id.clone(),
+            trace: self.trace,
+            traced: self.traced,
+            peer: self.peer,
+            peer_text: self.peer_text.clone(),
+            client_ip: self.client_ip,
+            trusted: self.trusted,
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            host: self.host.clone(),
+            protocol: self.protocol,
+            route: self.route.clone(),
+            deadline: self.deadline,
+            status: 0,
+            reason: None,
+            tries: 0,
+            attempts: 0,
+            queued: Duration::ZERO,
+            place: None,
+            watch: Watch::default(),
+            endpoint: None,
+            reused: None,
+            sent: UpstreamSent::None,
+            first_byte: None,
+            upstream_sent: 0,
+            upstream_received: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            client_left: false,
+            logged: Vec::new(),
+            change: None,
+            in_flight: None,
+        }
+    }
+
+    /// What its exchange was like.
+    pub(super) fn trail(&self) -> Trail {
+        Trail {
+            tries: self.tries,
+            attempts: self.attempts,
+            queued: self.queued,
+            endpoint: self.endpoint.clone(),
+            reused: self.reused,
+            sent: self.sent,
+            first_byte: self.first_byte,
+            upstream_sent: self.upstream_sent,
+            upstream_received: self.upstream_received,
+        }
+    }
+
+    /// Takes over what the exchange was like that a fetch made for it.
+    pub(super) fn follow(&mut self, trail: Trail) {
+        self.tries += trail.tries;
+        self.attempts += trail.attempts;
+        self.queued += trail.queued;
+        (self.endpoint, self.reused, self.first_byte) = (trail.endpoint, trail.reused, trail.first_byte);
+        self.sent = self.sent.max(trail.sent);
+        (self.upstream_sent, self.upstream_received) = (trail.upstream_sent, trail.upstream_received);
     }
 
     /// What keys are taken from.

@@ -3,8 +3,10 @@
 //! ```text
 //!  1 begin    id, trace, clock, deadline, in-flight guard · path checked · route
 //!  2 admit    faults · rate limits · body limit, small body read or to be streamed
+//!  4 look up  the cache: served from it, or fetched once for all who want the same
 //!  5 enter    breakers · queue: a place at the application
 //!  6 attempt  endpoint, connection, exchange; tried again where that is safe
+//!  8 serve    from memory, or the application's answer: conditions, ranges, codings
 //!  9 end      metrics, access line; guards drop
 //! ```
 //! Every refusal travels by `?` to one place that answers it.
@@ -12,6 +14,8 @@
 mod access;
 mod attempt;
 mod breakers;
+pub mod caching;
+pub mod coding;
 mod context;
 mod downstream;
 mod exchange;
@@ -25,6 +29,7 @@ mod refuse;
 mod repeat;
 mod request;
 pub mod requests;
+mod serve;
 pub mod state;
 mod streams;
 mod tunnel;
@@ -58,6 +63,8 @@ use crate::route::table::{Route, WHOLE};
 use crate::timer::Timer;
 
 use attempt::Attempts;
+use caching::{Cache, Looked};
+use coding::Codings;
 use context::Context;
 use downstream::Downstream;
 use exchange::Ended;
@@ -88,6 +95,10 @@ pub struct Proxy {
     pub event_streams: EventStreams,
     /// The requests in flight, for administration.
     pub requests: Requests,
+    /// The response cache.
+    pub cache: Cache,
+    /// What bodies are encoded by.
+    pub codings: Codings,
 }
 
 /// A client connection, as far as its requests need it.
@@ -167,7 +178,7 @@ impl Client {
 
 impl Proxy {
     /// Serves one request whose head was read.
-    pub async fn handle(&self, client: &Client, timer: &mut Timer, mut session: ServerSession) -> Next {
+    pub async fn handle(self: &Arc<Self>, client: &Client, timer: &mut Timer, mut session: ServerSession) -> Next {
         let state = self.state.load_full();
         let in_flight = self.lifecycle.request(client.listener.direction);
         if !client.trusted {
@@ -193,13 +204,13 @@ impl Proxy {
 
     /// Answers the request, with a refusal where it has to be. A defect of ours is a refusal too, never the process.
     async fn serve(
-        &self,
+        self: &Arc<Self>,
         cx: &mut Context,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
     ) -> Option<(Box<Origin>, ResponseHead)> {
-        let body_ended = down.session().is_body_done();
-        let request = Received::new(down.session().req_header(), body_ended);
+        let body_ended = down.is_body_done();
+        let request = Received::new(down.request(), body_ended);
         let result = caught(self.forward(cx, down, timer, &request)).await;
         match result {
             Ok(Ended::Answered) => None,
@@ -216,7 +227,7 @@ impl Proxy {
 
     /// The way of a request.
     async fn forward(
-        &self,
+        self: &Arc<Self>,
         cx: &mut Context,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
@@ -249,12 +260,20 @@ impl Proxy {
             }
             _ => (Bytes::new(), None),
         };
+        // 4 look up
+        if let Looked::Answered = self.look_up(cx, &route, down, timer, request).await? {
+            return Ok(Ended::Answered);
+        }
+        cx.change = self.change(cx, &route, &down.request().headers);
         // 5 enter
         let tickets = place::enter(cx, &route, down, timer, request).await?;
         // 6 attempt
         let attempts = Attempts { proxy: self, route: &route, request, body };
         let ended = attempts.run(cx, down, timer, tickets).await;
         cx.leave_place();
+        if let Some(change) = &mut cx.change {
+            change.ended();
+        }
         ended
     }
 

@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use http::HeaderMap;
 use tokio::time::Duration;
 
 use super::breakers::Tickets;
@@ -13,6 +14,7 @@ use super::{Received, breakers};
 use crate::policy::breaker;
 use crate::policy::failure::Failure;
 use crate::policy::mode::Mode;
+use crate::policy::priority::Priority;
 use crate::policy::queue::{Ask, Entered, Outcome, Permit, Refused, Waiting, Would};
 use crate::policy::switch::{Policy, Switch};
 use crate::refusal::{Reason, Refusal};
@@ -77,28 +79,39 @@ pub(super) async fn enter(
         Switch::Off => return Ok(None),
     };
     let headers = &down.request().headers;
-    let priority = match route.urgency.fixed() {
-        Some(priority) => priority,
-        None => cx.with_source(route, headers, |source| route.urgency.of(source, cx.trusted)),
+    let fetch = down.as_fill().map(|fill| fill.fetch().clone());
+    let priority = match &fetch {
+        Some(fetch) => fetch.priority(),
+        None => priority(cx, route, headers),
     };
     let tenant = route.fair_by.as_ref().map_or(0, |key| cx.with_source(route, headers, |s| key.hash(s)));
     let deadline = Some(timer::since_epoch(cx.deadline));
-    let ask = Ask { priority, tenant, cap: route.cap(), deadline };
-    let enter = |now| match mode {
-        None => queue.enter(&ask, now),
-        Some(mode) => queue.enter_in(mode, &ask, now),
-    };
+    let mut ask = Ask { priority, tenant, cap: route.cap(), deadline };
     let mut tickets = None;
-    let permit = match enter(now) {
-        // The breakers are asked again when the attempt begins, which is now.
-        Entered::Permit(permit) => permit,
-        Entered::Refused(refused) => {
-            breakers::check(route)?;
-            return Err(refusal(route, refused));
-        }
-        Entered::Wait(mut waiting) => {
+    let permit = loop {
+        let enter = |now| match mode {
+            None => queue.enter(&ask, now),
+            Some(mode) => queue.enter_in(mode, &ask, now),
+        };
+        let mut waiting = match enter(timer::uptime()) {
+            // The breakers are asked again when the attempt begins, which is now.
+            Entered::Permit(permit) => break permit,
+            Entered::Refused(refused) => {
+                breakers::check(route)?;
+                return Err(refusal(route, refused));
+            }
+            Entered::Wait(waiting) => waiting,
+        };
+        if tickets.is_none() {
             tickets = breakers::check(route)?;
-            wait(&mut waiting, enter, route, down, timer, request).await?
+        }
+        let waited = wait(&mut waiting, enter, route, down, timer, request);
+        let Some(fetch) = &fetch else { break waited.await? };
+        // One more urgent joined those who wait for this fetch: it takes a place among its like.
+        tokio::select! {
+            biased;
+            permit = waited => break permit?,
+            () = fetch.raised(ask.priority) => ask.priority = fetch.priority(),
         }
     };
     match permit.would() {
@@ -107,10 +120,18 @@ pub(super) async fn enter(
     }
     cx.queued += permit.wait();
     if let Some(metrics) = &route.upstream.queue_metrics {
-        metrics.waited(priority.index(), permit.wait().as_secs_f64());
+        metrics.waited(ask.priority.index(), permit.wait().as_secs_f64());
     }
     cx.place = Some(Place { permit, lent: false, outcome: Outcome::Neutral });
     Ok(tickets)
+}
+
+/// How urgent a request is.
+pub(super) fn priority(cx: &Context, route: &Route, headers: &HeaderMap) -> Priority {
+    match route.urgency.fixed() {
+        Some(priority) => priority,
+        None => cx.with_source(route, headers, |source| route.urgency.of(source, cx.trusted)),
+    }
 }
 
 /// Waits for the place; a client that leaves ends it.

@@ -11,7 +11,6 @@ use tokio::time::{Duration, Instant};
 use super::context::Context;
 use super::downstream::Downstream;
 use super::request::Framing;
-use super::upload;
 use super::{Client, Proxy, Received};
 use crate::observe::log::AccessRecord;
 use crate::observe::metrics::MethodLabel;
@@ -42,6 +41,8 @@ pub(super) async fn refuse(
         down.abort();
         return;
     }
+    // An answer that was gathered and broke off is not sent.
+    down.forget();
     cx.status = refusal.status().as_u16();
     let keep = keeps_connection(down, timer, request, refusal).await;
     down.close |= !keep;
@@ -113,7 +114,7 @@ async fn keeps_connection(
     let mut read = 0;
     poll_fn(|poller| {
         loop {
-            match upload::poll_read(down.session(), poller) {
+            match down.poll_read(poller) {
                 Poll::Ready(Ok(Some(part))) if read <= rest => read += part.len() as u64,
                 Poll::Ready(Ok(None)) => return Poll::Ready(true),
                 Poll::Ready(_) => return Poll::Ready(false),

@@ -51,7 +51,7 @@ impl Held {
     ///
     /// # Errors
     /// Where all bodies together would hold more than `most` bytes.
-    fn grow(&mut self, bytes: usize, most: usize) -> Result<(), Refusal> {
+    pub(super) fn grow(&mut self, bytes: usize, most: usize) -> Result<(), Refusal> {
         let add = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= most);
         let added = self.of.bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add);
         added.map_err(|_| Refusal::new(Reason::Overloaded, "too much is buffered"))?;
@@ -107,7 +107,7 @@ pub(super) async fn read_whole(
     let mut read = 0u64;
     loop {
         let part = poll_fn(|poller| {
-            if let Poll::Ready(part) = poll_read(down.session(), poller) {
+            if let Poll::Ready(part) = down.poll_read(poller) {
                 return Poll::Ready(part);
             }
             timer.set((moved + silence).min(cx.deadline));

@@ -1,18 +1,20 @@
 //! The compiled routes: one field a policy, ready for the hot path.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::caching::{Caching, Invalidates, Pattern};
+use super::compression::Compression;
 use super::jwt::{self, JwtError, Verifier};
 use super::key::Key;
 use super::limits::{self, RateLimit};
 use super::matcher::{Matcher, Rule};
 use super::urgency::Urgency;
 use crate::config::{self, Config};
-use crate::observe::metrics::{Metrics, RouteMetrics};
+use crate::observe::metrics::{Metrics, RouteCache, RouteMetrics};
 use crate::policy::mode::Mode;
 use crate::policy::queue::Cap;
 use crate::policy::retry::{self, NonIdempotent};
@@ -34,6 +36,10 @@ pub struct Table {
     pub counts: Arc<rate_limit::Table>,
     /// Who knows whose a token is.
     pub verifiers: Vec<Arc<Verifier>>,
+    /// The patterns of paths by which changes end stored answers.
+    pub patterns: Vec<Pattern>,
+    /// Some route caches.
+    pub caches: bool,
     /// Keeps the hashes of tokens and of keys secret.
     seeds: limits::Seeds,
 }
@@ -78,6 +84,14 @@ pub struct Route {
     pub retry: Option<retry::Settings>,
     /// Faults on purpose.
     pub fault: Option<fault::Settings>,
+    /// What it caches.
+    pub caching: Option<Caching>,
+    /// What it counts of that.
+    pub cached: Arc<RouteCache>,
+    /// What its requests end of what is stored.
+    pub invalidates: Option<Invalidates>,
+    /// Which of its answers are encoded.
+    pub compression: Option<Compression>,
     /// What an operator switched at run time.
     pub switches: Arc<Switches>,
     /// A body of at most this length is read before a connection is taken.
@@ -192,7 +206,15 @@ impl Table {
         let matcher = Matcher::new(&rules).map_err(|errors| {
             CompileError::Routes(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
-        Ok(Table { matcher, routes, upstreams, counts, verifiers, seeds })
+        let mut patterns: Vec<Pattern> = Vec::new();
+        let paths = routes.iter().filter_map(|route| route.invalidates.as_ref()).flat_map(|i| &i.paths);
+        for path in paths {
+            if patterns.iter().all(|known| known.name != path.pattern.name) {
+                patterns.push(path.pattern.clone());
+            }
+        }
+        let caches = routes.iter().any(|route| route.caching.is_some());
+        Ok(Table { matcher, routes, upstreams, counts, verifiers, patterns, caches, seeds })
     }
 
     /// Takes over what lives longer than a table: the queues and the caps in them. To be called once requests go by this
@@ -257,6 +279,10 @@ impl Route {
             jwt: None,
             breaker,
             fault: route.fault.clone(),
+            caching: route.cache.as_ref().map(|settings| Caching::compile(settings, config)),
+            cached: metrics.route_cache(&route.name),
+            invalidates: route.invalidates.as_ref().map(Invalidates::compile),
+            compression: route.compression.as_ref().map(Compression::compile),
             switches: before.map(|b| b.switches.clone()).unwrap_or_default(),
             whole: resent.map_or(WHOLE, |r| r.max_body.bytes().max(WHOLE)),
             retry: route.retry.clone(),
@@ -301,7 +327,8 @@ impl Route {
             }
             Policy::Retry => return self.retry.as_ref().map(|_| Mode::Enforce),
             Policy::Fault => return self.fault.as_ref().map(|_| Mode::Enforce),
-            Policy::Cache | Policy::Compression => return None,
+            Policy::Cache => return self.caching.as_ref().map(|caching| caching.mode),
+            Policy::Compression => return self.compression.as_ref().map(|_| Mode::Enforce),
         };
         Some(if enforces { Mode::Enforce } else { Mode::Observe })
     }
@@ -349,32 +376,6 @@ fn changes(route: &str, changes: &config::HeaderChanges) -> Result<Changes, Comp
         set: pairs(&changes.set)?,
         add: pairs(&changes.add)?,
     })
-}
-
-/// The names of routes whose settings differ between two configurations, for the answer to a reload.
-pub fn changed(before: &Config, after: &Config) -> Vec<String> {
-    let old: HashMap<&str, &config::Route> = before.routes.iter().map(|r| (r.name.as_str(), r)).collect();
-    let new: HashMap<&str, &config::Route> = after.routes.iter().map(|r| (r.name.as_str(), r)).collect();
-    let mut changes = Vec::new();
-    for route in &after.routes {
-        match old.get(route.name.as_str()) {
-            None => changes.push(format!("routes.{} added", route.name)),
-            Some(o) if *o != route => changes.push(format!("routes.{} changed", route.name)),
-            Some(_) => {}
-        }
-    }
-    let gone = before.routes.iter().filter(|r| !new.contains_key(r.name.as_str()));
-    changes.extend(gone.map(|r| format!("routes.{} removed", r.name)));
-    for (name, upstream) in &after.upstreams {
-        match before.upstreams.get(name) {
-            None => changes.push(format!("upstreams.{name} added")),
-            Some(o) if o != upstream => changes.push(format!("upstreams.{name} changed")),
-            Some(_) => {}
-        }
-    }
-    let gone = before.upstreams.keys().filter(|n| !after.upstreams.contains_key(*n));
-    changes.extend(gone.map(|n| format!("upstreams.{n} removed")));
-    changes
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod control;
+mod cpu;
 mod reload;
 mod run;
 mod start;

@@ -13,7 +13,6 @@ use super::switches;
 use crate::config::{Config, Listener, load_file};
 use crate::observe::metrics::ResultLabel;
 use crate::proxy::state::State;
-use crate::route::table;
 use crate::upstream::Upstream;
 
 impl Shared {
@@ -70,6 +69,9 @@ impl Shared {
         // After that: what was replaced has its last word on a queue before this one has.
         state.table.apply();
         switches::clear(&before.table, &state.table);
+        if answers_may_be_wrong(&before.config, &state.config) {
+            self.proxy.forget_stored();
+        }
         Ok(json!({ "changed": changed, "needs_restart": needs_restart, "config": hash }))
     }
 
@@ -82,6 +84,17 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether what was stored by one configuration may be wrong by the other: for whom it is, what ends it, whose answer it is.
+fn answers_may_be_wrong(before: &Config, after: &Config) -> bool {
+    let concerned = |config: &Config| -> Vec<_> {
+        let routes = config.routes.iter().filter(|route| route.cache.is_some() || route.invalidates.is_some());
+        routes.cloned().collect()
+    };
+    before.credentials != after.credentials
+        || before.upstreams != after.upstreams
+        || concerned(before) != concerned(after)
 }
 
 /// What differs, section by section.
@@ -98,9 +111,10 @@ fn changes(before: &Config, after: &Config) -> Vec<String> {
     section("redaction", before.redaction == after.redaction);
     section("drain", before.drain == after.drain);
     section("limits", before.limits == after.limits);
+    section("stores", before.stores == after.stores);
     section("credentials", before.credentials == after.credentials);
     section("listeners", before.listeners == after.listeners);
-    changed.extend(table::changed(before, after));
+    changed.extend(crate::route::changed::changed(before, after));
     changed
 }
 
@@ -114,6 +128,10 @@ fn keep_what_needs_a_restart(before: &Config, after: &mut Config) -> Vec<String>
     if before.admin != after.admin {
         kept.push("admin".to_owned());
         after.admin = before.admin.clone();
+    }
+    if before.stores != after.stores {
+        kept.push("stores".to_owned());
+        after.stores = before.stores.clone();
     }
     if before.logging.format != after.logging.format {
         kept.push("logging.format".to_owned());

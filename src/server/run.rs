@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::control::Administration;
 use super::start::{Opened, Source, StartError, Traffic, start};
-use super::upgrade;
+use super::{cpu, upgrade};
 use crate::admin::{self, Surface};
 use crate::lifecycle::Phase;
 use crate::lifecycle::phase::Leave;
@@ -23,6 +23,7 @@ use crate::listen::accept;
 use crate::listen::tls::TlsSource;
 use crate::observe::log::{self, LevelHandle};
 use crate::observe::metrics::Metrics;
+use crate::policy::compression::Governor;
 use crate::policy::redact::Redactor;
 use crate::proxy::Proxy;
 use crate::timer;
@@ -56,6 +57,10 @@ pub(super) struct Shared {
 pub struct Running {
     pub(super) shared: Arc<Shared>,
     pub(super) traffic: Traffic,
+    /// Decides how hard bodies are encoded.
+    pub(super) governor: Governor,
+    /// How many threads carry traffic.
+    pub(super) threads: usize,
     pub(super) log: log::Guard,
     pub(super) told: mpsc::UnboundedReceiver<Told>,
     pub(super) admin: Vec<(TcpListener, Surface)>,
@@ -190,6 +195,8 @@ impl Running {
         }
         tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = shared.proxy.state.load().hash, admin = %self.admin_address, probes = probes.map(tracing::field::display));
         self.offer_upgrade(administration);
+        tokio::spawn(cpu::keep_watching(std::mem::take(&mut self.governor), self.threads));
+        self.traffic.handle.spawn(shared.proxy.clone().warm());
         tokio::spawn(look_around(shared.clone(), self.listeners.iter().filter_map(|(_, g)| g.tls.clone()).collect()));
         self.listeners.clear();
         match signals {

@@ -21,7 +21,10 @@ use crate::listen::bind::Bound;
 use crate::listen::tls::TlsSource;
 use crate::observe::log;
 use crate::observe::metrics::Metrics;
+use crate::policy::compression::Governor;
 use crate::policy::redact::Redactor;
+use crate::proxy::caching::Cache;
+use crate::proxy::coding::Codings;
 use crate::proxy::requests::Requests;
 use crate::proxy::state::State;
 use crate::proxy::{Buffered, EventStreams, Proxy};
@@ -154,7 +157,10 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
     let (told_sender, told) = mpsc::unbounded_channel();
     let process = &metrics.process;
     process.loaded(unix_now());
+    let governor = Governor::new();
     let proxy = Arc::new(Proxy {
+        cache: Cache::new(config.stores.memory.bytes(), metrics.cache.clone()).map_err(io::Error::from)?,
+        codings: Codings::new(&metrics, governor.effort()),
         state: ArcSwap::from_pointee(state),
         lifecycle: Arc::new(Lifecycle::default()),
         unrouted: metrics.unrouted(),
@@ -176,7 +182,7 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
         drained: watch::Sender::new(false),
         seen: Mutex::new(seen),
     });
-    Ok(Running { shared, traffic, log, told, admin, listeners, inherited, admin_address, addresses })
+    Ok(Running { shared, traffic, governor, threads, log, told, admin, listeners, inherited, admin_address, addresses })
 }
 
 /// Whether the process is to be a plain proxy: `OUTBOARD_BYPASS=1`.

@@ -101,6 +101,12 @@ pub struct Generations {
     barred: AtomicU64,
 }
 
+/// What is known of an object before its marks are looked at.
+struct Asked {
+    told: u64,
+    known: u64,
+}
+
 /// The right to put something into the store, for as long as it is held. Not to be held for long.
 #[derive(Debug)]
 #[must_use]
@@ -138,7 +144,7 @@ impl Generations {
     /// Invalidates what is filed under one of these names.
     pub fn raise(&self, slots: &[Slot], how: How) {
         let at = self.draw();
-        slots.iter().for_each(|slot| self.marks(how).mark(*slot, at));
+        self.mark(slots, how, at);
         self.tell();
     }
 
@@ -149,7 +155,7 @@ impl Generations {
         self.tell();
     }
 
-    /// Invalidates what lies under a prefix of host and path. Such prefixes are kept in a list, which is bounded: when it
+    /// Invalidates what lies under a prefix of paths. Such prefixes are kept in a list, which is bounded: when it
     /// has become too long, what is returned is to be carried out over the whole store ([`Sweep`]) and then handed to
     /// [`Generations::swept`]. The prefix holds from now on, whether or when that is done.
     pub fn raise_prefix(&self, prefix: &[u8], how: How) -> Option<Sweep> {
@@ -180,7 +186,7 @@ impl Generations {
         self.prefixes.forget(sweep);
     }
 
-    /// What became of something since it was filed. `place` is its host and path, as free prefixes are compared with it.
+    /// What became of something since it was filed. `place` is its path, as free prefixes are compared with it.
     fn look(&self, slots: impl IntoIterator<Item = Slot>, filed_at: Moment, place: &[u8]) -> State {
         let Moment(filed) = filed_at;
         if self.hard.all.load(SeqCst) > filed {
@@ -203,12 +209,21 @@ impl Generations {
 
     /// What became of an object. Nothing is looked up where nothing was raised since the object was last asked about.
     pub fn state<L: Copy>(&self, object: &Object<L>) -> State {
+        self.settle(self.ask(object), object)
+    }
+
+    /// First what is known, and then the marks: in the other order a raise could come between.
+    fn ask<L: Copy>(&self, object: &Object<L>) -> Asked {
         let told = self.told.load(SeqCst);
-        let known = object.seen().load(SeqCst);
-        match known {
-            known if known == told => return State::Valid,
-            SWEPT => return State::Gone,
-            _ => {}
+        Asked { told, known: object.seen().load(SeqCst) }
+    }
+
+    fn settle<L: Copy>(&self, Asked { told, known }: Asked, object: &Object<L>) -> State {
+        if known == told {
+            return State::Valid;
+        }
+        if known == SWEPT {
+            return State::Gone;
         }
         match self.look(object.slots(), object.filed_at(), object.place()) {
             State::Valid if known == SOFTENED => State::Soft,
@@ -245,6 +260,10 @@ impl Generations {
 
     fn draw(&self) -> u64 {
         self.drawn.fetch_add(1, SeqCst) + 1
+    }
+
+    fn mark(&self, slots: &[Slot], how: How, at: u64) {
+        slots.iter().for_each(|slot| self.marks(how).mark(*slot, at));
     }
 
     fn tell(&self) {

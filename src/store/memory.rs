@@ -21,8 +21,8 @@ use index::{Entry, Gone, Held, Index, Weights};
 use room::{Room, SHARD, STEP};
 pub use variants::Variants;
 
-/// The part of the store that one object may take: 1/8.
-const SHARE: u64 = 8;
+/// The part of the store that one object may take: 1/4.
+const SHARE: u64 = 4;
 
 /// What an object is thought to weigh: by this it is reckoned how many keys are remembered after they were driven out.
 const TYPICAL: u64 = 1536;
@@ -73,7 +73,7 @@ impl<L: Copy> Memory<L> {
     /// process.
     pub fn new(capacity: u64, seed: [u64; 2], generations: Arc<Generations>) -> Self {
         let shards = usize::try_from(capacity / SHARD).unwrap_or(1).clamp(1, 1 << 16).next_power_of_two();
-        let step = STEP.min(capacity / shards as u64 / SHARE);
+        let step = STEP.min(capacity / shards as u64 / 16);
         let items = usize::try_from(capacity / TYPICAL).unwrap_or(usize::MAX);
         let weights = Weights { most: step };
         let index = index::new(shards, capacity, items, weights);

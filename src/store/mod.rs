@@ -5,9 +5,9 @@
 //! not worth waiting for a stored answer. Nothing here reads a clock, and nothing does I/O.
 
 pub mod generations;
-mod memory;
-mod object;
-mod uncacheable;
+pub mod memory;
+pub mod object;
+pub mod uncacheable;
 
 pub use generations::{Generations, How, Kind, Moment, Slot, State, Sweep};
 pub use memory::{Insert, Key, Memory, Pending, Variants};

@@ -152,14 +152,17 @@ fn a_route_that_can_store_nothing_has_no_cache() {
 
     // What came from `defaults` is left out there instead.
     let text = file(
-        "defaults: { cache: { ttl: 1m, tags: { add: [a] } } }\nroutes:\n  - { name: a, match: { path: /a, methods: [GET] } }\n  \
+        "defaults: { cache: { ttl: 1m, tags: { header: x-tags, add: [a] } } }\nroutes:\n  - { name: a, match: { path: /a, methods: [GET] } }\n  \
          - { name: b, match: { path: /b, methods: [POST] } }\n  - { name: c, match: { path: /c }, stream: true }\n  \
-         - { name: d, match: { path: /d }, cache: off }\n  - { name: e, match: { path: /e }, cache: { max_object: 2MiB } }",
+         - { name: d, match: { path: /d }, cache: off }\n  - { name: e, match: { path: /e }, cache: { max_object: 2MiB } }\n  \
+         - { name: f, match: { path: /f }, cache: { ttl: off, tags: { header: off } } }",
     );
     silent(&text);
     let config = load(&text).unwrap();
-    let ttls: Vec<_> = config.routes.iter().map(|r| r.cache.as_ref().map(|c| c.ttl.unwrap().to_string())).collect();
-    assert_eq!(ttls, [Some("1m".to_owned()), None, None, None, Some("1m".to_owned())]);
+    let ttls = config.routes[..5].iter().map(|r| r.cache.as_ref().map(|c| c.ttl.unwrap().to_string()));
+    assert_eq!(ttls.collect::<Vec<_>>(), [Some("1m".to_owned()), None, None, None, Some("1m".to_owned())]);
+    let last = config.routes[5].cache.as_ref().unwrap();
+    assert_eq!((last.ttl, last.tags.header.as_ref(), last.tags.add.len()), (None, None, 1));
     let written = serde_yaml::to_string(&config).unwrap();
     assert_eq!(load(&written).unwrap_or_else(|e| panic!("{e}\n{written}")), config);
 }

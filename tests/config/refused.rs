@@ -203,6 +203,21 @@ const MALFORMED: &[(&str, &str, bool)] = &[
         "1:53: routes[0].headers.request.set.x-a: expected text, found nothing",
         true,
     ),
+    (
+        "routes: [{ name: a, cache: { negative_ttl: { 200: 1s } } }]",
+        "1:46: routes[0].cache.negative_ttl.200: expected a status between 400 and 599, found 200",
+        true,
+    ),
+    (
+        "routes: [{ name: a, compression: { levels: { gzip: 10 } } }]",
+        "1:52: routes[0].compression.levels.gzip: expected a level from 1 to 9, found 10",
+        true,
+    ),
+    (
+        "routes: [{ name: a, compression: { encodings: [lz4] } }]",
+        "1:48: routes[0].compression.encodings[0]: expected zstd, br or gzip, found lz4",
+        true,
+    ),
     ("drain: &d { delay: 1s }", "1:8: drain: anchors and aliases are not read", false),
     ("drain: { <<: { delay: 1s } }", "1:10: drain.<<: merge keys are not read: use `defaults`", false),
     ("drain: !x { delay: 1s }", "1:8: drain: tags are not read", false),

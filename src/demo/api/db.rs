@@ -88,25 +88,26 @@ pub(super) struct Lease<'a> {
 }
 
 impl Lease<'_> {
-    /// One statement, one round trip.
-    pub(super) async fn query<T, F>(&mut self, statement: F) -> Result<T, Error>
+    /// One statement that takes as long as `weight` round trips: 1 for a row by its key, more for what a database has
+    /// to work for.
+    pub(super) async fn query<T, F>(&mut self, weight: u32, statement: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.round_trips(1).await;
+        self.take_time(1, weight).await;
         let connection = self.connection.clone();
         Ok(tokio::task::spawn_blocking(move || statement(&connection.lock())).await??)
     }
 
-    /// Several statements, all or nothing. Their round trips come first, so that the one writer SQLite allows is not
+    /// Several statements, a round trip each, all or nothing. Their round trips come first, so that the one writer SQLite allows is not
     /// held for them and a request that is dropped leaves no transaction open.
     pub(super) async fn transaction<T, F>(&mut self, statements: u32, body: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.round_trips(statements).await;
+        self.take_time(statements, statements).await;
         let connection = self.connection.clone();
         let work = move || -> rusqlite::Result<T> {
             let mut connection = connection.lock();
@@ -118,9 +119,9 @@ impl Lease<'_> {
         Ok(tokio::task::spawn_blocking(work).await??)
     }
 
-    async fn round_trips(&self, n: u32) {
-        self.pool.queries.fetch_add(n.into(), Ordering::Relaxed);
-        tokio::time::sleep(self.pool.latency * n).await;
+    async fn take_time(&self, statements: u32, weight: u32) {
+        self.pool.queries.fetch_add(statements.into(), Ordering::Relaxed);
+        tokio::time::sleep(self.pool.latency * weight).await;
     }
 }
 

@@ -10,7 +10,7 @@ async fn api() -> Api {
 async fn call(api: &Api, method: &str, path: &str, body: &str) -> (u16, Value) {
     let request =
         Request::builder().method(method).uri(path).header("host", "api").body(Full::from(body.to_owned())).unwrap();
-    let answered = Client::new(api.address()).send(&request).await.unwrap();
+    let answered = Client::new(api.address(), Arc::default()).send(&request).await.unwrap();
     (answered.status.as_u16(), serde_json::from_slice(&answered.body).unwrap())
 }
 
@@ -90,6 +90,7 @@ async fn what_is_wrong_is_told_with_its_status() {
         (404, "GET", "/v2"),
         (404, "POST", "/v1/payments/pay_999999/refund"),
         (400, "GET", "/v1/payments"),
+        (200, "GET", "/v1/payments?merchant_id=mer_0200"),
         (400, "GET", "/v1/payments?merchant_id=mer_0001&limit=0"),
         (400, "GET", "/v1/payments?merchant_id=mer_0001&limit=101"),
         (405, "DELETE", "/v1/payments/pay_000001"),
@@ -107,7 +108,7 @@ async fn queries_and_requests_are_counted_and_a_reset_undoes_the_rows() {
     assert_eq!(api.counters().queries, 3);
     call(&api, "POST", "/v1/payments", &payment(|_| {})).await;
     let counters = api.counters();
-    assert_eq!(counters.queries, 7);
+    assert_eq!(counters.queries, 8);
     assert_eq!(
         counters.requests[..3],
         [(Endpoint::CreatePayment, 1), (Endpoint::GetPayment, 0), (Endpoint::ListPayments, 1)]
@@ -127,7 +128,7 @@ async fn ten_queries_run_at_once_and_the_eleventh_waits() {
     for _ in 0..=db::CONNECTIONS {
         calls.spawn(async move {
             let request = Request::get("/v1/merchants/mer_0001/payment-methods").header("host", "api");
-            Client::new(address).send(&request.body(Full::default()).unwrap()).await.unwrap().status
+            Client::new(address, Arc::default()).send(&request.body(Full::default()).unwrap()).await.unwrap().status
         });
     }
     while let Some(status) = calls.join_next().await {

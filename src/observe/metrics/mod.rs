@@ -6,6 +6,8 @@
 
 mod breaker;
 mod build;
+mod cache;
+mod coding;
 mod listener;
 mod process;
 mod queue;
@@ -16,6 +18,8 @@ mod upstream;
 mod tests;
 
 pub use breaker::BreakerMetrics;
+pub use cache::{CacheMetrics, CacheResult, RefreshResult, RouteCache};
+pub use coding::CodingMetrics;
 pub use listener::{ConnectionRefused, ListenerMetrics, OpenConnection};
 pub use process::{DrainState, ProcessMetrics, ResultLabel};
 pub use prometheus::{IntCounter, IntGauge};
@@ -39,6 +43,10 @@ pub struct Metrics {
     listeners: Kept<listener::Families, ListenerMetrics>,
     breakers: Kept<breaker::Families, BreakerMetrics>,
     queues: Kept<queue::Families, QueueMetrics>,
+    codings: Kept<coding::Families, CodingMetrics>,
+    /// What the response cache counts.
+    pub cache: Arc<CacheMetrics>,
+    caches: Mutex<HashMap<String, Arc<RouteCache>>>,
 }
 
 /// The handles that were made from some families, by the name they are labelled with.
@@ -74,6 +82,9 @@ impl Metrics {
             listeners: Kept::new(listener::Families::new(&registry)?),
             breakers: Kept::new(breaker::Families::new(&registry)?),
             queues: Kept::new(queue::Families::new(&registry)?),
+            codings: Kept::new(coding::Families::new(&registry)?),
+            cache: Arc::new(CacheMetrics::new(&registry)?),
+            caches: Mutex::default(),
             registry,
         })
     }
@@ -106,6 +117,17 @@ impl Metrics {
     /// What the queue of this upstream counts into; `priorities` are their names, in the order of their numbers.
     pub fn queue(&self, upstream: &str, priorities: &[&str]) -> Arc<QueueMetrics> {
         self.queues.get(upstream, |families| QueueMetrics::new(families, upstream, priorities))
+    }
+
+    /// What encoding into this coding counts into.
+    pub fn coding(&self, encoding: &str) -> Arc<CodingMetrics> {
+        self.codings.get(encoding, |families| CodingMetrics::new(families, encoding))
+    }
+
+    /// What the requests of a route that caches count into.
+    pub fn route_cache(&self, route: &str) -> Arc<RouteCache> {
+        let mut caches = self.caches.lock();
+        caches.entry(route.to_owned()).or_insert_with(|| Arc::new(self.cache.route(route))).clone()
     }
 
     /// Everything in the text format of Prometheus.

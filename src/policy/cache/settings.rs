@@ -20,6 +20,7 @@ pub struct Settings {
     pub freshness: Freshness,
     /// With `standard`: how long an answer is fresh of which the origin says nothing and for which no credential came;
     /// left out: 0s. With `override`, which requires it: how long every answer is fresh that may be stored.
+    #[serde(serialize_with = "some_or_off")]
     pub ttl: Option<Duration>,
     /// Longer bodies are not stored.
     pub max_object: Size,
@@ -117,6 +118,7 @@ impl Default for Coalesce {
 #[schemars(rename = "CacheTags")]
 pub struct Tags {
     /// The header of an answer that lists its tags, with spaces or commas between them.
+    #[serde(serialize_with = "some_or_off")]
     pub header: Option<String>,
     /// Tags of every answer: texts in which `{header:x-merchant-id}` stands for a part of the request.
     pub add: Vec<String>,
@@ -172,5 +174,28 @@ impl JsonSchema for ErrorStatus {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "description": ERROR_STATUS, "type": "string", "pattern": "^[45][0-9]{2}$" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_keys_in_every_format() {
+        let text = "{ negative_ttl: { 404: 5s, '410': 1m }, stale_if_error: 1m }";
+        let settings: Settings = serde_yaml::from_str(text).unwrap();
+        let keys: Vec<u16> = settings.negative_ttl.keys().map(|status| status.get()).collect();
+        assert_eq!(keys, [404, 410]);
+        let json = serde_json::to_value(&settings).unwrap();
+        assert_eq!(json["negative_ttl"], serde_json::json!({ "404": "5s", "410": "1m" }));
+        // What is left out is written so that it is not taken from `defaults` when it is read again.
+        assert_eq!((&json["stale_while_revalidate"], &json["stale_if_error"]), (&"off".into(), &"1m".into()));
+        for wrong in ["200", "399", "600", "'+40'", "'0404'", "4o4"] {
+            assert!(
+                serde_yaml::from_str::<Settings>(&format!("{{ negative_ttl: {{ {wrong}: 5s }} }}")).is_err(),
+                "{wrong}"
+            );
+        }
     }
 }

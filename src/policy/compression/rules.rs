@@ -154,6 +154,11 @@ impl Rules {
         (x.method == Method::HEAD).then_some(Skip::Head)
     }
 
+    /// Whether this request gets no encoded body, whatever the answer is.
+    pub fn skips_request(&self, request: &HeaderMap) -> bool {
+        self.breach_guard && request.contains_key(COOKIE) || no_transform(request)
+    }
+
     fn excludes(&self, path: &str) -> bool {
         self.paths.iter().any(|p| **p == *path) || self.below.iter().any(|p| path.starts_with(&**p))
     }

@@ -23,7 +23,7 @@ pub struct Settings {
     pub levels: Levels,
     /// Lower the levels while the CPU is short, and raise them again when it is not.
     pub adaptive: bool,
-    /// Paths whose answers are sent as they are; `/health` means this path only, `/files/*` everything below it.
+    /// Paths whose answers are sent as they are, spelled as in `match.path`: `/health`, `/files/{*rest}`.
     pub exclude_paths: Vec<String>,
     /// Send as they are: answers with Set-Cookie, and answers to requests with a Cookie. The length of an encoded body tells
     /// how much of it repeats; where a secret and a text of the attacker's choice stand in one body, that gives the secret away.
@@ -61,7 +61,7 @@ pub struct Levels {
     /// From 1 to 9.
     #[schemars(range(min = 1, max = 9))]
     pub gzip: u32,
-    /// From 0 to 11; above 9 a body costs milliseconds.
+    /// From 0 to 11; from 9 on a body of 10 KB takes milliseconds.
     #[schemars(range(min = 0, max = 11))]
     pub br: u32,
     /// From 1 to 19.

@@ -6,6 +6,7 @@ use std::task::Poll;
 use http::{HeaderMap, StatusCode, header};
 use tokio::time::{Duration, Instant};
 
+use super::super::coding::{self, Plan};
 use super::endings::{is_event_stream, note};
 use super::{Exchange, Failed, Reason, Refusal, Stage, Upload, is_bodiless};
 use crate::observe::metrics::AttemptOutcome;
@@ -75,13 +76,31 @@ impl Exchange<'_, '_> {
             self.cx.leave_place();
         }
         self.stage = Stage::Body;
+        if let Some(mut change) = self.cx.change.take() {
+            change.answered((self.cx, &self.down.request().headers), status.as_u16(), &head.headers);
+            self.cx.change = Some(change);
+        }
         if self.cx.client_left {
             return Ok(OnHead::Next);
         }
         // An HTTP/1 client that is still sending has to be read to its end or left: it is left.
         self.down.close |= matches!(self.upload, Upload::Streaming | Upload::Stopped)
             || self.proxy.lifecycle.ends(self.cx.listener.direction);
-        let written = self.down.write_head(head, &self.route.response_headers, bodiless);
+        let changes = &self.route.response_headers;
+        let plan = match (&self.cx.route, self.down.as_fill()) {
+            // What is stored is encoded when it is served.
+            (Some(route), None) => coding::plan(self.proxy, self.cx, route, &self.down.request().headers, head),
+            _ => Plan::AsItIs,
+        };
+        let written = match plan {
+            Plan::AsItIs => self.down.write_head(head, changes, bodiless),
+            Plan::Head(head) => self.down.write_head(&head, changes, bodiless),
+            Plan::Coded(head, coder) => self.down.write_coded(&head, changes, coder),
+            Plan::Gathered(coder) => {
+                self.down.gather(coder);
+                Ok(())
+            }
+        };
         if written.is_err() {
             self.on_gone()?;
         }

@@ -25,7 +25,7 @@ impl Exchange<'_, '_> {
                         return Poll::Pending;
                     }
                 }
-                match upload::poll_read(self.down.session(), cx) {
+                match self.down.poll_read(cx) {
                     Poll::Ready(Ok(Some(chunk))) => {
                         self.cx.request_bytes += chunk.len() as u64;
                         if self.cx.request_bytes > self.route.max_body {

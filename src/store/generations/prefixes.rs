@@ -92,6 +92,11 @@ impl Prefixes {
         self.keep_after(&mut list, sweep.upto);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.list.read().prefixes.len()
+    }
+
     fn keep_after(&self, list: &mut List, upto: u64) {
         list.prefixes.retain(|known| known.at > upto);
         self.latest.store(list.prefixes.last().map_or(0, |p| p.at), SeqCst);

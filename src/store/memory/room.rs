@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 /// The most that an entry weighs in its shard, and the most by which a shard's ballast is raised at once. No object weighs
-/// less than 320 bytes: so little is at most 25 of them, twice that where one moves up among the frequent ones.
+/// less than 400 bytes: so little is about 20 of them.
 pub(super) const STEP: u64 = 8 << 10;
 
 /// Shards hold this much or less, down to half of it. What the index does at its slowest (looking at every entry of a
-/// shard for one that may go, putting a table in order) then takes some dozen microseconds.
-pub(super) const SHARD: u64 = 2 << 20;
+/// shard for one that may go, putting a table in order) then takes some microseconds. And those that it drives out at
+/// once are few: while ballast rises, what goes first are entries that are new in a shard, 3% of it, until one of them
+/// moves up among the frequent ones; then as many of those go.
+pub(super) const SHARD: u64 = 512 << 10;
 
 /// A store may hold this part more than it should while ballast follows: 1/128.
 const TOLERANCE: u64 = 128;
@@ -99,6 +101,16 @@ impl Room {
         turns.shards[shard] -= self.step;
         self.ballast.fetch_sub(self.step, Relaxed);
         set(shard, turns.shards[shard]);
+    }
+
+    #[cfg(test)]
+    pub(super) fn beyond(&self) -> u64 {
+        self.beyond.load(Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn ballast(&self) -> u64 {
+        self.ballast.load(Relaxed)
     }
 
     /// The index was emptied by `empty`, and all ballast with it.

@@ -1,20 +1,29 @@
-//! The client's side of an exchange: one type for HTTP/1 and HTTP/2 that never blocks.
+//! Who gets an answer: a client over HTTP/1 or HTTP/2, or a fetch of the cache. One type for all, that never blocks.
 //!
 //! What is written is taken at once; `poll_room` says when there is room for more. That lets one task read a request while
-//! its answer waits for a slow reader. HTTP/1 heads and chunks are written here, in as few system calls as can be.
+//! its answer waits for a slow reader. HTTP/1 heads and chunks are written here, in as few system calls as can be. Between
+//! an answer and its client may stand a [`Coder`].
+
+mod coder;
+mod head;
 
 use std::io::Write;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::SendStream;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 
-use super::hop;
+use super::caching::fill::Fill;
+use super::{hop, upload};
 use crate::io::Conn;
-use crate::route::table::Changes;
+use crate::refusal::Refusal;
+use coder::Coded;
+pub(super) use coder::{Coder, Encode, Gather, encode};
+pub(super) use head::each;
+use head::{field, is_one_of, status_line};
 
 /// This much may wait for a slow reader before its answer is no longer read from the application.
 const ROOM: usize = 64 << 10;
@@ -35,9 +44,17 @@ enum Framing {
     Close,
 }
 
-/// The client's side.
+/// Where an answer goes.
+enum To<'a> {
+    Client(&'a mut ServerSession),
+    Fill(Box<Fill>),
+}
+
+/// Who asked, and gets the answer.
 pub(super) struct Downstream<'a> {
-    session: &'a mut ServerSession,
+    to: To<'a>,
+    /// What stands between the answer and its client.
+    coder: Option<Coder>,
     framing: Framing,
     h2: Option<SendStream<Bytes>>,
     /// What HTTP/2 has no window for yet.
@@ -52,9 +69,20 @@ pub(super) struct Downstream<'a> {
 }
 
 impl<'a> Downstream<'a> {
+    /// A client.
     pub(super) fn new(session: &'a mut ServerSession) -> Self {
+        Self::to(To::Client(session))
+    }
+
+    /// A fetch of the cache.
+    pub(super) fn fill(fill: Box<Fill>) -> Self {
+        Self::to(To::Fill(fill))
+    }
+
+    fn to(to: To<'a>) -> Self {
         Downstream {
-            session,
+            to,
+            coder: None,
             framing: Framing::None,
             h2: None,
             waiting: Bytes::new(),
@@ -65,32 +93,65 @@ impl<'a> Downstream<'a> {
         }
     }
 
-    pub(super) fn is_http2(&self) -> bool {
-        self.session.is_http2()
+    /// The fetch, where it is one.
+    pub(super) fn into_fill(self) -> Option<Box<Fill>> {
+        match self.to {
+            To::Fill(fill) => Some(fill),
+            To::Client(_) => None,
+        }
     }
 
-    /// The session, to read the request from.
-    pub(super) fn session(&mut self) -> &mut ServerSession {
-        self.session
+    /// The fetch, where it is one.
+    pub(super) fn as_fill(&self) -> Option<&Fill> {
+        match &self.to {
+            To::Fill(fill) => Some(fill),
+            To::Client(_) => None,
+        }
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(&self.to, To::Client(session) if session.is_http2())
     }
 
     /// The request's head as it was received.
     pub(super) fn request(&self) -> &RequestHeader {
-        self.session.req_header()
+        match &self.to {
+            To::Client(session) => session.req_header(),
+            To::Fill(fill) => fill.request(),
+        }
+    }
+
+    /// Whether the request has no body, or all of it was read.
+    pub(super) fn is_body_done(&mut self) -> bool {
+        match &mut self.to {
+            To::Client(session) => session.is_body_done(),
+            To::Fill(_) => true,
+        }
+    }
+
+    /// Reads a part of the request's body; none at its end.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
+        match &mut self.to {
+            To::Client(session) => upload::poll_read(session, cx),
+            To::Fill(_) => Poll::Ready(Ok(None)),
+        }
     }
 
     fn keeps_alive(&self) -> bool {
-        match &*self.session {
-            ServerSession::H1(h1) => h1.will_keepalive(),
+        match &self.to {
+            To::Client(ServerSession::H1(h1)) => h1.will_keepalive(),
             _ => true,
         }
     }
 
     fn conn(&self) -> Option<&Conn> {
-        self.session.stream().and_then(Conn::of)
+        match &self.to {
+            To::Client(session) => session.stream().and_then(Conn::of),
+            To::Fill(_) => None,
+        }
     }
 
-    /// Ready when the client is gone, or has ended its side.
+    /// Ready when the client is gone, or has ended its side. A fetch goes on without its client.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(conn) = self.conn() {
             return conn.poll_gone(cx);
@@ -98,7 +159,8 @@ impl<'a> Downstream<'a> {
         if let Some(stream) = &mut self.h2 {
             return stream.poll_reset(cx).map(|_| ());
         }
-        match self.session.watch_h2_stream_close() {
+        let To::Client(session) = &mut self.to else { return Poll::Pending };
+        match session.watch_h2_stream_close() {
             Some(mut closed) => std::future::Future::poll(std::pin::Pin::new(&mut closed), cx).map(|_| ()),
             None => Poll::Pending,
         }
@@ -106,7 +168,7 @@ impl<'a> Downstream<'a> {
 
     /// Writes an informational head: 100 and 103. HTTP/2 clients are sent none (docs/limits.md).
     pub(super) fn inform(&mut self, status: StatusCode, headers: Option<&ResponseHeader>) {
-        let http10 = self.session.req_header().version == Version::HTTP_10;
+        let http10 = self.request().version == Version::HTTP_10;
         let nominated = headers.map(|h| hop::nominated(&h.headers)).unwrap_or_default();
         if let (Some(conn), false, false) = (self.conn(), self.head_written, http10) {
             conn.send_with(|out| {
@@ -126,85 +188,11 @@ impl<'a> Downstream<'a> {
         }
     }
 
-    /// Writes the final head. `bodiless`: no body follows whatever the head says.
-    pub(super) fn write_head(&mut self, head: &ResponseHeader, changes: &Changes, bodiless: bool) -> Result<(), Gone> {
-        self.head_written = true;
-        if self.session.is_http2() {
-            return self.write_head2(head, changes, bodiless);
-        }
-        let request = self.session.req_header();
-        let http10 = request.version == Version::HTTP_10;
-        let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
-        self.framing = match () {
-            () if bodiless => Framing::None,
-            () if has_length => Framing::Length,
-            () if http10 => Framing::Close,
-            () => Framing::Chunked,
-        };
-        // A client that asked for it, or did not ask HTTP/1.0 to stay, is told that the connection ends.
-        self.close |= self.framing == Framing::Close || !self.keeps_alive();
-        let (close, framing) = (self.close, self.framing);
-        let nominated = hop::nominated(&head.headers);
-        let upgrade = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        let Some(conn) = self.conn() else { return Err(Gone) };
-        conn.send_with(|out| {
-            out.reserve(1024);
-            status_line(out, head.status, head.get_reason_phrase());
-            let no_length = head.status == StatusCode::NO_CONTENT || head.status.is_informational();
-            each(head, |name, value| {
-                let kept = upgrade && name.eq_ignore_ascii_case(b"upgrade");
-                let dropped = hop::is_hop_by_hop(name) && !kept
-                    || no_length && name.eq_ignore_ascii_case(b"content-length")
-                    || is_one_of(&nominated, name)
-                    || !changes.is_empty() && drops(changes, name);
-                if !dropped {
-                    field(out, name, value.as_bytes());
-                }
-            });
-            for (name, value) in changes.set.iter().chain(&changes.add) {
-                field(out, name.as_str().as_bytes(), value.as_bytes());
-            }
-            if !head.headers.contains_key(header::DATE) {
-                field(out, b"Date", pingora::protocols::http::date::get_cached_date().as_bytes());
-            }
-            if framing == Framing::Chunked {
-                field(out, b"Transfer-Encoding", b"chunked");
-            }
-            match (upgrade, close) {
-                (true, _) => field(out, b"Connection", b"Upgrade"),
-                (false, true) => field(out, b"Connection", b"close"),
-                (false, false) if http10 => field(out, b"Connection", b"keep-alive"),
-                (false, false) => {}
-            }
-            out.extend_from_slice(b"\r\n");
-        });
-        Ok(())
-    }
-
-    fn write_head2(&mut self, head: &ResponseHeader, changes: &Changes, bodiless: bool) -> Result<(), Gone> {
-        let mut copy = head.clone();
-        let ended = head.headers.keys().filter(|n| hop::is_hop_by_hop(n.as_str().as_bytes())).cloned();
-        for name in ended.chain(hop::nominated(&head.headers)) {
-            remove(&mut copy, &name);
-        }
-        for name in changes.remove.iter().chain(changes.set.iter().map(|(n, _)| n)) {
-            remove(&mut copy, name);
-        }
-        for (name, value) in changes.set.iter().chain(&changes.add) {
-            copy.append_header(name.clone(), value.clone()).map_err(|_| Gone)?;
-        }
-        if copy.status == StatusCode::NO_CONTENT {
-            remove(&mut copy, &header::CONTENT_LENGTH);
-        }
-        let ServerSession::H2(session) = &mut *self.session else { return Err(Gone) };
-        session.write_response_header(Box::new(copy), bodiless).map_err(|_| Gone)?;
-        self.h2 = session.take_response_body_writer();
-        self.ended = bodiless;
-        Ok(())
-    }
-
     /// Ready when there is room for more of the answer.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if let To::Fill(fill) = &mut self.to {
+            return fill.poll_room(cx);
+        }
         match self.conn() {
             // Sent with what follows, or when nothing follows soon.
             Some(conn) if conn.pending() <= ROOM => Poll::Ready(Ok(())),
@@ -215,6 +203,9 @@ impl<'a> Downstream<'a> {
 
     /// Hands what waits to the socket: nothing more of the answer comes at once.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Gone> {
+        if let Some(coded) = self.coder.as_mut().and_then(Coder::flush) {
+            self.write_plain(cx, coded?)?;
+        }
         match self.conn() {
             Some(conn) => match conn.poll_sent(cx, usize::MAX) {
                 Poll::Ready(Err(_)) => Err(Gone),
@@ -246,7 +237,21 @@ impl<'a> Downstream<'a> {
         if chunk.is_empty() {
             return Ok(());
         }
+        let chunk = match &mut self.coder {
+            Some(coder) => coder.take(chunk)?,
+            None => chunk,
+        };
+        self.write_plain(cx, chunk)
+    }
+
+    fn write_plain(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Gone> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
         self.body_bytes += chunk.len() as u64;
+        if let To::Fill(fill) = &mut self.to {
+            return fill.write(chunk);
+        }
         if self.is_http2() {
             self.waiting = chunk;
             return match self.poll_window(cx) {
@@ -284,6 +289,9 @@ impl<'a> Downstream<'a> {
         cx: &mut Context<'_>,
         trailers: &mut Option<HeaderMap>,
     ) -> Poll<Result<(), Gone>> {
+        if let Some(coder) = self.coder.take() {
+            self.end_coder(cx, coder)?;
+        }
         ready!(self.poll_window(cx))?;
         if !self.ended {
             self.ended = true;
@@ -309,8 +317,22 @@ impl<'a> Downstream<'a> {
         }
     }
 
+    /// Writes what a coder still holds; with it the head, where it was held back for its length.
+    fn end_coder(&mut self, cx: &mut Context<'_>, coder: Coder) -> Result<(), Gone> {
+        match coder.end()? {
+            Coded::Rest(rest) => self.write_plain(cx, rest),
+            Coded::Whole { head, route, body } => {
+                self.write_head(&head, &route.response_headers, false)?;
+                self.write_plain(cx, body)
+            }
+        }
+    }
+
     /// Bytes that the client has not taken yet.
     pub(super) fn pending(&self) -> usize {
+        if let To::Fill(fill) = &self.to {
+            return fill.pending();
+        }
         self.waiting.len() + self.conn().map_or(0, Conn::pending)
     }
 
@@ -319,8 +341,10 @@ impl<'a> Downstream<'a> {
         self.close = true;
         if let Some(stream) = &mut self.h2 {
             stream.send_reset(h2::Reason::INTERNAL_ERROR);
-        } else if self.is_http2() {
-            self.session.shutdown_with_reason(h2::Reason::INTERNAL_ERROR);
+        } else if let To::Client(session) = &mut self.to
+            && session.is_http2()
+        {
+            session.shutdown_with_reason(h2::Reason::INTERNAL_ERROR);
         }
     }
 }
@@ -328,41 +352,4 @@ impl<'a> Downstream<'a> {
 /// Whether an answer to this method with this status has no body whatever its head says.
 pub(super) fn is_bodiless(method: &Method, status: StatusCode) -> bool {
     *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-fn remove(head: &mut ResponseHeader, name: &http::HeaderName) {
-    head.remove_header(name);
-}
-
-fn is_one_of(names: &[http::HeaderName], name: &[u8]) -> bool {
-    names.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
-}
-
-fn drops(changes: &Changes, name: &[u8]) -> bool {
-    let mut dropped = changes.remove.iter().chain(changes.set.iter().map(|(n, _)| n));
-    dropped.any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
-}
-
-/// Visits the fields with their names as the application spelled them.
-fn each(head: &ResponseHeader, mut visit: impl FnMut(&[u8], &HeaderValue)) {
-    if head.has_case() {
-        head.case_header_iter().for_each(|(name, value)| visit(name.as_slice(), value));
-    } else {
-        head.headers.iter().for_each(|(name, value)| visit(name.as_str().as_bytes(), value));
-    }
-}
-
-fn status_line(out: &mut Vec<u8>, status: StatusCode, phrase: Option<&str>) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(phrase.or(status.canonical_reason()).unwrap_or("").as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }

@@ -1,0 +1,167 @@
+//! Step 8, its coding: whether the body of an answer is encoded for its client, and what that does to the head.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+
+use super::Proxy;
+use super::context::Context;
+use super::downstream::{Coder, Encode, Gather};
+use crate::codec::Decoder;
+use crate::observe::metrics::{CodingMetrics, Metrics};
+use crate::policy::compression::etag::{self, Served};
+use crate::policy::compression::head::{self, Encoded};
+use crate::policy::compression::{Accepts, Coding, Effort, Exchange, vary};
+use crate::policy::switch::{Policy, Switch};
+use crate::route::compression::Compression;
+use crate::route::table::Route;
+use crate::timer;
+
+/// A body of known length up to this is gathered and encoded in one go.
+pub(super) const WHOLE: usize = 64 << 10;
+
+/// What all routes share of their coders.
+pub struct Codings {
+    metrics: [Arc<CodingMetrics>; Coding::ALL.len()],
+    /// How hard they try while the CPU is short.
+    pub effort: Arc<Effort>,
+}
+
+impl Codings {
+    /// What they count stands in `metrics`.
+    pub fn new(metrics: &Metrics, effort: Arc<Effort>) -> Self {
+        Codings { metrics: Coding::ALL.map(|coding| metrics.coding(coding.as_str())), effort }
+    }
+
+    /// What a coding counts into.
+    pub(super) fn of(&self, coding: Coding) -> Arc<CodingMetrics> {
+        self.metrics[coding.index()].clone()
+    }
+}
+
+/// How an answer is sent.
+pub(super) enum Plan {
+    /// As it came.
+    AsItIs,
+    /// With another head: other clients may get another body.
+    Head(Box<ResponseHeader>),
+    /// Once it is there as a whole.
+    Gathered(Coder),
+    /// Through a coder.
+    Coded(Box<ResponseHeader>, Coder),
+}
+
+/// The section of a route whose answers are encoded now.
+pub(super) fn of(route: &Route) -> Option<&Compression> {
+    let compression = route.compression.as_ref()?;
+    (route.switches.get(Policy::Compression, timer::uptime) != Switch::Off).then_some(compression)
+}
+
+/// Decides how an answer of the application is sent.
+pub(super) fn plan(
+    proxy: &Proxy,
+    cx: &Context,
+    route: &Arc<Route>,
+    request: &HeaderMap,
+    head: &ResponseHeader,
+) -> Plan {
+    let Some(compression) = of(route) else { return Plan::AsItIs };
+    let has_body = cx.method != Method::HEAD && !matches!(head.status.as_u16(), 204 | 206 | 304);
+    if let Encoded::As(coding) = head::encoded(&head.headers) {
+        let accepts = Accepts::of(request);
+        let decodes = has_body && !accepts.takes(coding) && accepts.takes_identity();
+        let decoder = if decodes { Decoder::new(coding).ok().zip(changed(head, Served::Decoded)) } else { None };
+        return decoder.map_or(Plan::AsItIs, |(decoder, plain)| Plan::Coded(plain, Coder::Decode(Box::new(decoder))));
+    }
+    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let exchange = Exchange {
+        method: &cx.method,
+        path: cx.uri.path(),
+        request,
+        status: head.status,
+        response: &head.headers,
+        length,
+    };
+    if let Some(skip) = compression.rules.skip(&exchange) {
+        let varied = if skip.varies() { varied(head) } else { None };
+        return varied.map_or(Plan::AsItIs, Plan::Head);
+    }
+    let Some(coding) = compression.choose(request) else { return varied(head).map_or(Plan::AsItIs, Plan::Head) };
+    let level = compression.level(coding, &proxy.codings.effort);
+    let metrics = proxy.codings.of(coding);
+    if let Some(length) = length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= WHOLE) {
+        let (plain, route) = (head.clone(), route.clone());
+        let (first, body) = (Bytes::new(), BytesMut::new());
+        return Plan::Gathered(Coder::Gather(Box::new(Gather {
+            plain,
+            route,
+            coding,
+            level,
+            metrics,
+            first,
+            body,
+            length,
+        })));
+    }
+    let encoder = Encode::new(coding, level, metrics).zip(changed(head, Served::Encoded(coding)));
+    encoder.map_or(Plan::AsItIs, |(encoder, coded)| Plan::Coded(coded, Coder::Encode(Box::new(encoder))))
+}
+
+/// Whether an answer that is stored may be encoded for a client that takes it so.
+pub(super) fn is_compressible(
+    route: &Route,
+    path: &str,
+    status: StatusCode,
+    response: &HeaderMap,
+    length: usize,
+) -> bool {
+    let Some(compression) = &route.compression else { return false };
+    // What the request says counts when it is served.
+    let request = HeaderMap::new();
+    let length = Some(length as u64);
+    let exchange = Exchange { method: &Method::GET, path, request: &request, status, response, length };
+    compression.rules.skip(&exchange).is_none()
+}
+
+/// The head for a body that is encoded or decoded, without its length; none where that cannot be said.
+pub(super) fn changed(head: &ResponseHeader, served: Served) -> Option<Box<ResponseHeader>> {
+    let mut changed = varied(head)?;
+    match served {
+        Served::Encoded(coding) => changed.insert_header(header::CONTENT_ENCODING, coding.as_str()).ok()?,
+        Served::Decoded | Served::AsItIs => {
+            changed.remove_header(&header::CONTENT_ENCODING);
+        }
+    }
+    changed.remove_header(&header::CONTENT_LENGTH);
+    if let Some(tag) = head.headers.get(header::ETAG) {
+        let tag = HeaderValue::from_bytes(&etag::sent(tag.as_bytes(), served)).ok()?;
+        changed.insert_header(header::ETAG, tag).ok()?;
+    }
+    // The application's ranges count its own bytes.
+    if head.headers.contains_key(header::ACCEPT_RANGES) {
+        changed.insert_header(header::ACCEPT_RANGES, "none").ok()?;
+    }
+    let digests: Vec<_> = head.headers.keys().filter(|name| head::is_digest(name)).cloned().collect();
+    for name in digests {
+        changed.remove_header(&name);
+    }
+    Some(changed)
+}
+
+/// The head with Accept-Encoding in Vary; none where that cannot be said.
+pub(super) fn varied(head: &ResponseHeader) -> Option<Box<ResponseHeader>> {
+    let mut varied = Box::new(head.clone());
+    let mut lines = HeaderMap::new();
+    for line in head.headers.get_all(header::VARY) {
+        lines.append(header::VARY, line.clone());
+    }
+    vary::on_accept_encoding(&mut lines);
+    let mut lines = lines.into_iter().map(|(_, line)| line);
+    varied.insert_header(header::VARY, lines.next()?).ok()?;
+    for line in lines {
+        varied.append_header(header::VARY, line).ok()?;
+    }
+    Some(varied)
+}

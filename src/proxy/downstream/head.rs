@@ -1,0 +1,183 @@
+//! The head of an answer, as its client gets it.
+
+use http::{HeaderValue, StatusCode, Version, header};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+
+use super::{Coder, Downstream, Framing, Gone, To};
+use crate::proxy::hop;
+use crate::route::table::Changes;
+
+impl Downstream<'_> {
+    /// Writes the final head of an answer whose body goes through a coder.
+    pub(in crate::proxy) fn write_coded(
+        &mut self,
+        head: &ResponseHeader,
+        changes: &Changes,
+        coder: Coder,
+    ) -> Result<(), Gone> {
+        self.coder = Some(coder);
+        self.write_head(head, changes, false)
+    }
+
+    /// Holds the final head back until the whole body is there.
+    pub(in crate::proxy) fn gather(&mut self, coder: Coder) {
+        self.coder = Some(coder);
+    }
+
+    /// Writes the head of a stored answer, over HTTP/1: its lines are written as they are stored.
+    pub(in crate::proxy) fn write_stored(
+        &mut self,
+        status: StatusCode,
+        bodiless: bool,
+        lines: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Gone> {
+        self.head_written = true;
+        self.framing = if bodiless { Framing::None } else { Framing::Length };
+        self.close |= !self.keeps_alive();
+        let close = self.close;
+        let Some(conn) = self.conn() else { return Err(Gone) };
+        conn.send_with(|out| {
+            out.reserve(1024);
+            status_line(out, status, None);
+            lines(out);
+            if close {
+                field(out, b"Connection", b"close");
+            }
+            out.extend_from_slice(b"\r\n");
+        });
+        Ok(())
+    }
+
+    /// Whether it is a client over HTTP/1.1.
+    pub(in crate::proxy) fn is_plain_http1(&self) -> bool {
+        matches!(&self.to, To::Client(ServerSession::H1(_))) && self.request().version == Version::HTTP_11
+    }
+
+    /// Forgets a head that was held back: its answer is not sent.
+    pub(in crate::proxy) fn forget(&mut self) {
+        self.coder = None;
+    }
+
+    /// Writes the final head. `bodiless`: no body follows whatever the head says.
+    pub(in crate::proxy) fn write_head(
+        &mut self,
+        head: &ResponseHeader,
+        changes: &Changes,
+        bodiless: bool,
+    ) -> Result<(), Gone> {
+        if let To::Fill(fill) = &mut self.to {
+            self.head_written = fill.write_head(head);
+            return Ok(());
+        }
+        self.head_written = true;
+        if self.is_http2() {
+            return self.write_head2(head, changes, bodiless);
+        }
+        let http10 = self.request().version == Version::HTTP_10;
+        let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
+        self.framing = match () {
+            () if bodiless => Framing::None,
+            () if has_length => Framing::Length,
+            () if http10 => Framing::Close,
+            () => Framing::Chunked,
+        };
+        // A client that asked for it, or did not ask HTTP/1.0 to stay, is told that the connection ends.
+        self.close |= self.framing == Framing::Close || !self.keeps_alive();
+        let (close, framing) = (self.close, self.framing);
+        let nominated = hop::nominated(&head.headers);
+        let upgrade = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let Some(conn) = self.conn() else { return Err(Gone) };
+        conn.send_with(|out| {
+            out.reserve(1024);
+            status_line(out, head.status, head.get_reason_phrase());
+            let no_length = head.status == StatusCode::NO_CONTENT || head.status.is_informational();
+            each(head, |name, value| {
+                let kept = upgrade && name.eq_ignore_ascii_case(b"upgrade");
+                let dropped = hop::is_hop_by_hop(name) && !kept
+                    || no_length && name.eq_ignore_ascii_case(b"content-length")
+                    || is_one_of(&nominated, name)
+                    || !changes.is_empty() && drops(changes, name);
+                if !dropped {
+                    field(out, name, value.as_bytes());
+                }
+            });
+            for (name, value) in changes.set.iter().chain(&changes.add) {
+                field(out, name.as_str().as_bytes(), value.as_bytes());
+            }
+            if !head.headers.contains_key(header::DATE) {
+                field(out, b"Date", pingora::protocols::http::date::get_cached_date().as_bytes());
+            }
+            if framing == Framing::Chunked {
+                field(out, b"Transfer-Encoding", b"chunked");
+            }
+            match (upgrade, close) {
+                (true, _) => field(out, b"Connection", b"Upgrade"),
+                (false, true) => field(out, b"Connection", b"close"),
+                (false, false) if http10 => field(out, b"Connection", b"keep-alive"),
+                (false, false) => {}
+            }
+            out.extend_from_slice(b"\r\n");
+        });
+        Ok(())
+    }
+
+    fn write_head2(&mut self, head: &ResponseHeader, changes: &Changes, bodiless: bool) -> Result<(), Gone> {
+        let mut copy = head.clone();
+        let ended = head.headers.keys().filter(|n| hop::is_hop_by_hop(n.as_str().as_bytes())).cloned();
+        for name in ended.chain(hop::nominated(&head.headers)) {
+            remove(&mut copy, &name);
+        }
+        for name in changes.remove.iter().chain(changes.set.iter().map(|(n, _)| n)) {
+            remove(&mut copy, name);
+        }
+        for (name, value) in changes.set.iter().chain(&changes.add) {
+            copy.append_header(name.clone(), value.clone()).map_err(|_| Gone)?;
+        }
+        if copy.status == StatusCode::NO_CONTENT {
+            remove(&mut copy, &header::CONTENT_LENGTH);
+        }
+        let To::Client(ServerSession::H2(session)) = &mut self.to else { return Err(Gone) };
+        session.write_response_header(Box::new(copy), bodiless).map_err(|_| Gone)?;
+        self.h2 = session.take_response_body_writer();
+        self.ended = bodiless;
+        Ok(())
+    }
+}
+
+fn remove(head: &mut ResponseHeader, name: &http::HeaderName) {
+    head.remove_header(name);
+}
+
+pub(super) fn is_one_of(names: &[http::HeaderName], name: &[u8]) -> bool {
+    names.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
+}
+
+fn drops(changes: &Changes, name: &[u8]) -> bool {
+    let mut dropped = changes.remove.iter().chain(changes.set.iter().map(|(n, _)| n));
+    dropped.any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
+}
+
+/// Visits the fields with their names as the application spelled them.
+pub(in crate::proxy) fn each(head: &ResponseHeader, mut visit: impl FnMut(&[u8], &HeaderValue)) {
+    if head.has_case() {
+        head.case_header_iter().for_each(|(name, value)| visit(name.as_slice(), value));
+    } else {
+        head.headers.iter().for_each(|(name, value)| visit(name.as_str().as_bytes(), value));
+    }
+}
+
+pub(super) fn status_line(out: &mut Vec<u8>, status: StatusCode, phrase: Option<&str>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(phrase.or(status.canonical_reason()).unwrap_or("").as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
