@@ -31,7 +31,11 @@ fn names_of_two_kinds_are_two_names() {
     let kinds = [Kind::Tag, Kind::Url, Kind::Path, Kind::Pattern, Kind::Route];
     let slots: std::collections::HashSet<_> = kinds.map(|kind| generations.slot(kind, b"/a")).into();
     assert_eq!(slots.len(), kinds.len());
-    assert_ne!(Generations::new([3, 4]).slot(Kind::Tag, b"a"), generations.slot(Kind::Tag, b"a"), "the seed says where");
+    assert_ne!(
+        Generations::new([3, 4]).slot(Kind::Tag, b"a"),
+        generations.slot(Kind::Tag, b"a"),
+        "the seed says where"
+    );
 }
 
 #[test]
@@ -215,12 +219,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
-
     /// No look-up that starts after a raise returned finds an object valid whose fetch began before the raise did; and
     /// nothing is invalid that no raise was ever about.
     #[test]
-    fn a_raise_that_returned_holds(steps in prop::collection::vec(step(), 1..80)) {
+    fn a_raise_that_returned_holds(steps in prop::collection::vec(step(), 1..120)) {
         let generations = generations();
         let names = ["/a", "/b", "/c"];
         let mut fetches = Vec::new();

@@ -41,11 +41,11 @@ fn get(memory: &Memory<u32>, path: &str) -> Vec<u32> {
 /// All that is counted fits what is there.
 fn check(memory: &Memory<u32>) {
     let all: Vec<_> = memory.index.iter().filter_map(|(_, entry)| kept(entry)).collect();
-    assert_eq!(memory.objects(), all.iter().map(|v| v.as_slice().len() as u64).sum());
-    assert_eq!(memory.bytes(), all.iter().map(Variants::weight).sum());
-    assert_eq!(memory.room.beyond(), all.iter().map(|v| memory.weights.beyond(v)).sum());
+    assert_eq!(memory.objects(), all.iter().map(|v| v.as_slice().len() as u64).sum::<u64>());
+    assert_eq!(memory.bytes(), all.iter().map(Variants::weight).sum::<u64>());
+    assert_eq!(memory.room.beyond(), all.iter().map(|v| memory.weights.beyond(v)).sum::<u64>());
     let ballast = memory.index.iter().map(|(_, entry)| if let Entry::Ballast(weight) = entry { weight } else { 0 });
-    assert_eq!(memory.room.ballast(), ballast.sum());
+    assert_eq!(memory.room.ballast(), ballast.sum::<u64>());
     assert!(memory.index.weight() <= memory.capacity + STEP * memory.index.num_shards() as u64);
     assert!(memory.bytes() <= memory.capacity + memory.capacity / 50, "{} bytes", memory.bytes());
 }
