@@ -219,12 +219,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
-
     /// No look-up that starts after a raise returned finds an object valid whose fetch began before the raise did; and
     /// nothing is invalid that no raise was ever about.
     #[test]
-    fn a_raise_that_returned_holds(steps in prop::collection::vec(step(), 1..80)) {
+    fn a_raise_that_returned_holds(steps in prop::collection::vec(step(), 1..120)) {
         let generations = generations();
         let names = ["/a", "/b", "/c"];
         let mut fetches = Vec::new();

@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 pub(super) const STEP: u64 = 8 << 10;
 
 /// Shards hold this much or less, down to half of it. What the index does at its slowest (looking at every entry of a
-/// shard for one that may go, putting a table in order) then takes some microseconds. And those that it drives out at
-/// once are few: while ballast rises, what goes first are entries that are new in a shard, 3% of it, until one of them
-/// moves up among the frequent ones; then as many of those go.
+/// shard for one that may go, putting a table in order) then takes some dozen microseconds where none of them is in the
+/// processor's cache. And those that it drives out at once are few: while ballast rises, what goes first are entries that
+/// are new in a shard, 3% of it, until one of them moves up among the frequent ones; then as many of those go.
 pub(super) const SHARD: u64 = 512 << 10;
 
 /// A store may hold this part more than it should while ballast follows: 1/128.

@@ -113,6 +113,7 @@ fn a_range_that_lies_outside_makes_no_object() {
     };
     assert!(Object::new(parts.clone()).is_some());
     assert!(Object::new(Parts { place: 0..4, ..parts.clone() }).is_none());
+    assert!(Object::new(Parts { key: &[b'k'; 1 << 16], ..parts.clone() }).is_none(), "no key is that long");
     assert!(Object::new(Parts { etag: Some(3..7), ..parts.clone() }).is_none());
     let backwards = std::ops::Range { start: 3, end: 2 };
     assert!(Object::new(Parts { last_modified: Some(backwards), ..parts }).is_none());
@@ -123,7 +124,15 @@ fn sizes_are_rounded_as_allocators_do() {
     for (size, taken) in [(0, 0), (1, 16), (60, 64), (65, 80), (129, 160), (1024, 1024), (1025, 1280), (1292, 1536)] {
         assert_eq!(allocated(size), taken, "{size}");
     }
+    assert_eq!((shared(0), shared(48), shared(137), shared(144)), (16, 64, 160, 192));
     assert!(is_better_joined(100, 20), "both fit where one does");
-    assert!(!is_better_joined(292, 1024), "1316 bytes would take 1536");
+    assert!(!is_better_joined(292, 1024), "1332 bytes would take 1536");
     assert!(!is_better_joined(300, COPIED + 1));
+}
+
+#[test]
+fn an_object_is_as_small_as_it_was_thought_to_be() {
+    // With its counts it fits a class of 160 bytes, less what an aligned object may need beside it. One field more than
+    // that costs 32 bytes an object.
+    assert!(COUNTS + size_of::<Object<[u64; 4]>>() <= 160 - 7);
 }
