@@ -65,6 +65,8 @@ impl Attempts<'_> {
         let mut before = Before::default();
         loop {
             (cx.tries, cx.status) = (cx.tries + 1, 0);
+            // What was gathered of an answer that broke off is no part of the next.
+            down.forget();
             cx.watch = breakers::admit(self.route, tickets.take())?;
             let result = self.attempt(cx, down, timer, &mut before, &repeat).await;
             if matches!(result, Err(Failed::Stale | Failed::Unsent)) {
@@ -221,6 +223,7 @@ impl Attempts<'_> {
             endpoint: &endpoint,
             framing: self.request.framing,
             websocket,
+            marked: self.route.compression.is_some() && down.as_fill().is_none(),
         };
         // An empty body is none: the head's write tells then whether the connection still stood.
         let bodiless = matches!(self.request.framing, Framing::None | Framing::Length(0));

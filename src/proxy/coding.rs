@@ -1,5 +1,6 @@
 //! Step 8, its coding: whether the body of an answer is encoded for its client, and what that does to the head.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -8,8 +9,9 @@ use pingora::http::ResponseHeader;
 
 use super::Proxy;
 use super::context::Context;
-use super::downstream::{Coder, Encode, Gather};
-use crate::codec::Decoder;
+use super::downstream::{Coder, Decode, Encode, Gather};
+use super::exchange::is_event_stream;
+use super::serve::Turns;
 use crate::observe::metrics::{CodingMetrics, Metrics};
 use crate::policy::compression::etag::{self, Served};
 use crate::policy::compression::head::{self, Encoded};
@@ -27,12 +29,14 @@ pub struct Codings {
     metrics: [Arc<CodingMetrics>; Coding::ALL.len()],
     /// How hard they try while the CPU is short.
     pub effort: Arc<Effort>,
+    /// Stored bodies that are being encoded.
+    pub(super) turns: Turns,
 }
 
 impl Codings {
     /// What they count stands in `metrics`.
     pub fn new(metrics: &Metrics, effort: Arc<Effort>) -> Self {
-        Codings { metrics: Coding::ALL.map(|coding| metrics.coding(coding.as_str())), effort }
+        Codings { metrics: Coding::ALL.map(|coding| metrics.coding(coding.as_str())), effort, turns: Turns::default() }
     }
 
     /// What a coding counts into.
@@ -67,14 +71,56 @@ pub(super) fn plan(
     request: &HeaderMap,
     head: &ResponseHeader,
 ) -> Plan {
-    let Some(compression) = of(route) else { return Plan::AsItIs };
-    let has_body = cx.method != Method::HEAD && !matches!(head.status.as_u16(), 204 | 206 | 304);
-    if let Encoded::As(coding) = head::encoded(&head.headers) {
-        let accepts = Accepts::of(request);
-        let decodes = has_body && !accepts.takes(coding) && accepts.takes_identity();
-        let decoder = if decodes { Decoder::new(coding).ok().zip(changed(head, Served::Decoded)) } else { None };
-        return decoder.map_or(Plan::AsItIs, |(decoder, plain)| Plan::Coded(plain, Coder::Decode(Box::new(decoder))));
+    // Also while it is switched off: clients still have the tags that they were sent before.
+    if route.compression.is_none() {
+        return Plan::AsItIs;
     }
+    let plan = of(route).map_or(Plan::AsItIs, |compression| chosen(proxy, cx, route, compression, request, head));
+    let tag = match plan {
+        Plan::AsItIs | Plan::Head(_) => tag(request, head),
+        Plan::Gathered(_) | Plan::Coded(..) => None,
+    };
+    let Some(tag) = tag else { return plan };
+    let mut changed = match plan {
+        Plan::Head(changed) => changed,
+        _ => Box::new(head.clone()),
+    };
+    if changed.insert_header(header::ETAG, tag).is_err() {
+        return Plan::AsItIs;
+    }
+    Plan::Head(changed)
+}
+
+/// The tag that goes with a body as it came, where it is not the application's.
+fn tag(request: &HeaderMap, head: &ResponseHeader) -> Option<HeaderValue> {
+    let tag = head.headers.get(header::ETAG)?.as_bytes();
+    let sent = match head.status {
+        StatusCode::NOT_MODIFIED => etag::as_sent(&named(request), tag).into_owned(),
+        _ => match etag::sent(tag, Served::AsItIs) {
+            Cow::Borrowed(_) => return None,
+            Cow::Owned(sent) => sent,
+        },
+    };
+    if sent == tag { None } else { HeaderValue::from_bytes(&sent).ok() }
+}
+
+/// The tags of `If-None-Match`, of all its lines.
+pub(super) fn named(request: &HeaderMap) -> Cow<'_, [u8]> {
+    let mut lines = request.get_all(header::IF_NONE_MATCH).iter().map(HeaderValue::as_bytes);
+    let first = lines.next().unwrap_or_default();
+    lines.fold(Cow::Borrowed(first), |all, line| Cow::Owned([&all, &b", "[..], line].concat()))
+}
+
+/// Decides whether the body goes through a coder.
+fn chosen(
+    proxy: &Proxy,
+    cx: &Context,
+    route: &Arc<Route>,
+    compression: &Compression,
+    request: &HeaderMap,
+    head: &ResponseHeader,
+) -> Plan {
+    let has_body = cx.method != Method::HEAD && !matches!(head.status.as_u16(), 204 | 206 | 304);
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     let exchange = Exchange {
         method: &cx.method,
@@ -84,6 +130,19 @@ pub(super) fn plan(
         response: &head.headers,
         length,
     };
+    if let Encoded::As(coding) = head::encoded(&head.headers) {
+        if compression.rules.leaves_alone(&exchange) {
+            return Plan::AsItIs;
+        }
+        let decodes = has_body && Accepts::of(request).needs_decoded(coding);
+        let decoder = if decodes { Decode::new(coding).zip(changed(head, Served::Decoded)) } else { None };
+        if let Some((decoder, plain)) = decoder {
+            return Plan::Coded(plain, Coder::Decode(Box::new(decoder)));
+        }
+        // Others get it decoded.
+        let varied = if vary::is_said(&head.headers) { None } else { varied(head) };
+        return varied.map_or(Plan::AsItIs, Plan::Head);
+    }
     if let Some(skip) = compression.rules.skip(&exchange) {
         let varied = if skip.varies() { varied(head) } else { None };
         return varied.map_or(Plan::AsItIs, Plan::Head);
@@ -91,7 +150,10 @@ pub(super) fn plan(
     let Some(coding) = compression.choose(request) else { return varied(head).map_or(Plan::AsItIs, Plan::Head) };
     let level = compression.level(coding, &proxy.codings.effort);
     let metrics = proxy.codings.of(coding);
-    if let Some(length) = length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= WHOLE) {
+    // A stream is not held back, whatever it says of its length.
+    let gathers = !route.stream && !is_event_stream(head);
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    if let Some(length) = length.filter(|length| gathers && *length <= WHOLE) {
         let (plain, route) = (head.clone(), route.clone());
         let (first, body) = (Bytes::new(), BytesMut::new());
         return Plan::Gathered(Coder::Gather(Box::new(Gather {
@@ -162,6 +224,10 @@ pub(super) fn varied(head: &ResponseHeader) -> Option<Box<ResponseHeader>> {
     varied.insert_header(header::VARY, lines.next()?).ok()?;
     for line in lines {
         varied.append_header(header::VARY, line).ok()?;
+    }
+    if let Some(Cow::Owned(tag)) = head.headers.get(header::ETAG).map(|tag| etag::sent(tag.as_bytes(), Served::AsItIs))
+    {
+        varied.insert_header(header::ETAG, HeaderValue::from_bytes(&tag).ok()?).ok()?;
     }
     Some(varied)
 }

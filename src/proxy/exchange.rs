@@ -17,6 +17,7 @@ use http::HeaderMap;
 use tokio::time::{Duration, Instant};
 
 use answer::OnHead;
+pub(in crate::proxy) use endings::is_event_stream;
 use endings::note;
 
 use super::context::Context;

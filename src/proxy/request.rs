@@ -12,6 +12,7 @@ use pingora::http::RequestHeader;
 use super::context::Context;
 use super::{forwarded, hop};
 use crate::config::{Direction, HostHeader};
+use crate::policy::compression::etag;
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
 use crate::upstream::endpoint::Endpoint;
@@ -35,6 +36,8 @@ pub(super) struct Outgoing<'r> {
     pub(super) endpoint: &'r Endpoint,
     pub(super) framing: Framing,
     pub(super) websocket: bool,
+    /// Its conditions are a client's: they speak of the tags that it was sent, which are not all the application's.
+    pub(super) marked: bool,
 }
 
 /// A form that a head is written in.
@@ -126,6 +129,10 @@ enum Fate {
     ForwardedFor,
     Forwarded,
     Cookie,
+    /// A list of tags; the application's own are asked for.
+    Tags,
+    /// A tag or a date.
+    IfRange,
 }
 
 fn fields(outgoing: &Outgoing<'_>, to_http2: bool, form: &mut impl Form) {
@@ -140,6 +147,8 @@ fn fields(outgoing: &Outgoing<'_>, to_http2: bool, form: &mut impl Form) {
             Fate::ForwardedFor => join(&mut sums.forwarded_for, b", ", value),
             Fate::Forwarded => join(&mut sums.forwarded, b", ", value),
             Fate::Cookie => join(&mut sums.cookie, b"; ", value),
+            Fate::Tags => form.field(name, &etag::received(value)),
+            Fate::IfRange => etag::if_range(value).into_iter().for_each(|value| form.field(name, &value)),
             Fate::Kept => {
                 sums.proto |= name.eq_ignore_ascii_case(b"x-forwarded-proto");
                 sums.host |= name.eq_ignore_ascii_case(b"x-forwarded-host");
@@ -208,6 +217,10 @@ fn fate(name: &[u8], outgoing: &Outgoing<'_>) -> Fate {
         // What is malformed is not passed on, and its state says nothing any more.
         10 if is(b"tracestate") && !outgoing.cx.traced => return Fate::Dropped,
         11 if is(b"traceparent") && !outgoing.cx.traced => return Fate::Dropped,
+        5 if is(b"range") && outgoing.marked && continues_another(&outgoing.received.headers) => return Fate::Dropped,
+        8 if outgoing.marked && is(b"if-match") => return Fate::Tags,
+        8 if outgoing.marked && is(b"if-range") => return Fate::IfRange,
+        13 if outgoing.marked && is(b"if-none-match") => return Fate::Tags,
         _ => {}
     }
     if !outgoing.inbound() {
@@ -219,6 +232,11 @@ fn fate(name: &[u8], outgoing: &Outgoing<'_>) -> Fate {
         15 if is(b"x-forwarded-for") => Fate::ForwardedFor,
         _ => Fate::Kept,
     }
+}
+
+/// Whether the client has a part of a body that the application does not know: it gets the whole of one.
+fn continues_another(headers: &HeaderMap) -> bool {
+    headers.get_all(header::IF_RANGE).iter().any(|value| etag::if_range(value.as_bytes()).is_none())
 }
 
 fn set_by_route(route: &Route, name: &[u8]) -> bool {

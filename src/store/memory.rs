@@ -127,6 +127,13 @@ impl<L: Copy> Memory<L> {
         if beyond == 0 { pending.store() } else { pending.go_on() }
     }
 
+    /// Makes one step more room for an object that is to come in the place of another. False where there is enough of it,
+    /// or no more can be made.
+    pub fn make_room(&self, old: &Object<L>, new: &Object<L>) -> bool {
+        let beyond = new.weight().saturating_sub(old.weight());
+        new.weight() <= self.capacity / SHARE && !self.room.has(beyond) && self.raise()
+    }
+
     /// Puts an object in the place of one that is still there: the same answer in one more coding, or refreshed. False
     /// where that one is gone, where the new one may not be stored, and where it has no room.
     pub fn replace(&self, old: &Arc<Object<L>>, new: &Arc<Object<L>>) -> bool {

@@ -83,6 +83,11 @@ impl Accepts {
         self.codings[coding.index()] > 0
     }
 
+    /// Whether it takes a body of this coding only when that is taken off.
+    pub fn needs_decoded(&self, coding: Coding) -> bool {
+        !self.takes(coding) && self.takes_identity()
+    }
+
     /// Whether it takes a body that is not encoded. One that takes nothing that we have gets such a body all the same, as
     /// RFC 9110 allows.
     pub fn takes_identity(&self) -> bool {

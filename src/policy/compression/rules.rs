@@ -16,9 +16,8 @@ pub struct Rules {
     /// Whole media types, and kinds of them without `/*`.
     types: Vec<Box<str>>,
     kinds: Vec<Box<str>>,
-    /// Paths, and the beginnings of paths with their `/`.
+    /// Patterns of paths, as they are written.
     paths: Vec<Box<str>>,
-    below: Vec<Box<str>>,
     breach_guard: bool,
 }
 
@@ -99,15 +98,12 @@ impl Rules {
     pub fn new(settings: &Settings) -> Rules {
         let (kinds, types): (Vec<&str>, Vec<&str>) =
             settings.types.iter().map(String::as_str).partition(|t| t.ends_with("/*"));
-        let (below, paths): (Vec<&str>, Vec<&str>) =
-            settings.exclude_paths.iter().map(String::as_str).partition(|p| p.ends_with("/*"));
         let boxed = |texts: Vec<&str>, cut: usize| texts.iter().map(|t| Box::from(&t[..t.len() - cut])).collect();
         Rules {
             min_size: settings.min_size.bytes(),
             types: boxed(types, 0),
             kinds: boxed(kinds, 2),
-            paths: boxed(paths, 0),
-            below: boxed(below, 1),
+            paths: settings.exclude_paths.iter().map(|path| path.as_str().into()).collect(),
             breach_guard: settings.breach_guard,
         }
     }
@@ -159,8 +155,17 @@ impl Rules {
         self.breach_guard && request.contains_key(COOKIE) || no_transform(request)
     }
 
+    /// Whether an answer that came encoded is sent so even to a client that cannot read it.
+    pub fn leaves_alone(&self, x: &Exchange<'_>) -> bool {
+        self.excludes(x.path)
+            || no_transform(x.response)
+            || no_transform(x.request)
+            || x.response.contains_key(CONTENT_RANGE)
+            || x.response.contains_key(SIGNATURE)
+    }
+
     fn excludes(&self, path: &str) -> bool {
-        self.paths.iter().any(|p| **p == *path) || self.below.iter().any(|p| path.starts_with(&**p))
+        self.paths.iter().any(|pattern| takes(pattern, path))
     }
 
     /// Whether `types` has this value of Content-Type; its parameters do not count.
@@ -172,6 +177,22 @@ impl Rules {
         let Some(slash) = essence.iter().position(|b| *b == b'/') else { return false };
         self.kinds.iter().any(|k| k.as_bytes().eq_ignore_ascii_case(&essence[..slash]))
     }
+}
+
+/// Whether a pattern, spelled as in `match.path` and checked before, takes a path.
+fn takes(pattern: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    for segment in pattern.split('/') {
+        let Some(part) = parts.next() else { return false };
+        let is_param = segment.starts_with('{');
+        match is_param {
+            true if segment.starts_with("{*") => return true,
+            true if !part.is_empty() => {}
+            false if segment == part => {}
+            _ => return false,
+        }
+    }
+    parts.next().is_none()
 }
 
 /// Whether `Cache-Control` has `no-transform` on any of its lines.

@@ -8,10 +8,10 @@ const NAME: &str = "Accept-Encoding";
 /// Says that the answer depends on `Accept-Encoding`, if it does not yet. What the field held is kept, on one line: there are
 /// caches that read only one.
 pub fn on_accept_encoding(headers: &mut HeaderMap) {
-    let lines = headers.get_all(VARY);
-    if lines.iter().any(says_so) {
+    if is_said(headers) {
         return;
     }
+    let lines = headers.get_all(VARY);
     if lines.iter().next().is_none() {
         headers.insert(VARY, HeaderValue::from_static(NAME));
         return;
@@ -25,6 +25,11 @@ pub fn on_accept_encoding(headers: &mut HeaderMap) {
     }
     // Values joined by a comma are a value. If they were none, `*` would be true as well.
     headers.insert(VARY, HeaderValue::from_bytes(&merged).unwrap_or(HeaderValue::from_static("*")));
+}
+
+/// Whether the answer says that it depends on `Accept-Encoding`.
+pub fn is_said(headers: &HeaderMap) -> bool {
+    headers.get_all(VARY).iter().any(says_so)
 }
 
 fn says_so(line: &HeaderValue) -> bool {

@@ -244,7 +244,12 @@ pub(in crate::proxy) fn fields(object: &Stored) -> HeaderMap {
 fn holds_card_number(fill: &Fill, head: &ResponseHeader, body: &Bytes) -> bool {
     let most = fill.route.caching.as_ref().map_or(0, |caching| caching.max_object);
     let decoded = match encoded(&head.headers) {
-        Encoded::As(coding) => codec::decode(coding, body, most * 4).ok(),
+        Encoded::As(coding) => match codec::decode(coding, body, most * 4) {
+            Ok(decoded) => Some(decoded),
+            // Nobody has looked at all of it.
+            Err(codec::DecodeError::TooLong(_)) => return true,
+            Err(_) => None,
+        },
         Encoded::Not | Encoded::Otherwise => None,
     };
     redact::has_card_number(decoded.as_deref().unwrap_or(body))

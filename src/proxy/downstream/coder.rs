@@ -6,17 +6,17 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::header;
 use pingora::http::ResponseHeader;
 use tokio::time::Instant;
 
-use super::Gone;
 use crate::codec::{self, Decoder, Encoder};
 use crate::observe::metrics::CodingMetrics;
 use crate::policy::compression::Coding;
 use crate::policy::compression::etag::Served;
 use crate::proxy::coding;
+use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
 
 /// A coder at work.
@@ -26,7 +26,7 @@ pub(in crate::proxy) enum Coder {
     /// Encodes it as it comes.
     Encode(Box<Encode>),
     /// Decodes it as it comes.
-    Decode(Box<Decoder>),
+    Decode(Box<Decode>),
 }
 
 /// A short body that is gathered.
@@ -53,6 +53,35 @@ pub(in crate::proxy) struct Encode {
     dirty: bool,
 }
 
+/// A body that is decoded as it comes.
+pub(in crate::proxy) struct Decode {
+    decoder: Decoder,
+    /// What of it was not decoded yet.
+    rest: Bytes,
+    /// There is more to come from what came: a few bytes can stand for millions, and are decoded as the client takes them.
+    more: bool,
+    /// Something came.
+    begun: bool,
+}
+
+/// Why a coder cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Broke {
+    /// The application's body is not what its coding says.
+    Body,
+    /// The coder has a fault, or no memory.
+    Coder,
+}
+
+impl Broke {
+    pub(super) fn into_refusal(self) -> Refusal {
+        match self {
+            Broke::Body => Reason::UpstreamReset.into_refusal("its body is not what its coding says"),
+            Broke::Coder => Reason::Internal.into(),
+        }
+    }
+}
+
 /// What a coder held at the end.
 pub(super) enum Coded {
     /// The rest of the body.
@@ -71,18 +100,33 @@ impl Encode {
     fn run(
         &mut self,
         work: impl FnOnce(&mut Option<Encoder>, &mut Vec<u8>) -> Option<Result<(), codec::EncodeError>>,
-    ) -> Result<Bytes, Gone> {
+    ) -> Result<Bytes, Broke> {
         let mut out = Vec::new();
         let started = Instant::now();
-        work(&mut self.encoder, &mut out).ok_or(Gone)?.map_err(|_| Gone)?;
+        work(&mut self.encoder, &mut out).ok_or(Broke::Coder)?.map_err(|_| Broke::Coder)?;
         self.metrics.encoded(std::mem::take(&mut self.came), out.len(), started.elapsed());
+        Ok(out.into())
+    }
+}
+
+impl Decode {
+    /// At the beginning of a body; none where there is no memory for it.
+    pub(in crate::proxy) fn new(coding: Coding) -> Option<Self> {
+        Some(Decode { decoder: Decoder::new(coding).ok()?, rest: Bytes::new(), more: false, begun: false })
+    }
+
+    fn step(&mut self) -> Result<Bytes, Broke> {
+        let (mut rest, mut out) = (&self.rest[..], Vec::new());
+        self.more = self.decoder.write(&mut rest, &mut out).map_err(|_| Broke::Body)?;
+        let used = self.rest.len() - rest.len();
+        self.rest.advance(used);
         Ok(out.into())
     }
 }
 
 impl Coder {
     /// Takes a part of the body; what of it can be sent at once is returned.
-    pub(super) fn take(&mut self, chunk: Bytes) -> Result<Bytes, Gone> {
+    pub(super) fn take(&mut self, chunk: Bytes) -> Result<Bytes, Broke> {
         match self {
             Coder::Gather(gather) => {
                 gather.take(chunk);
@@ -93,16 +137,23 @@ impl Coder {
                 encode.came = chunk.len();
                 encode.run(|encoder, out| Some(encoder.as_mut()?.write(&chunk, out)))
             }
-            Coder::Decode(decoder) => {
-                let (mut rest, mut out) = (&chunk[..], Vec::new());
-                while decoder.write(&mut rest, &mut out).map_err(|_| Gone)? {}
-                Ok(out.into())
+            Coder::Decode(decode) => {
+                (decode.rest, decode.begun) = (chunk, true);
+                decode.step()
             }
         }
     }
 
+    /// More of what came already; none where there is no more of it.
+    pub(super) fn more(&mut self) -> Option<Result<Bytes, Broke>> {
+        match self {
+            Coder::Decode(decode) if decode.more => Some(decode.step()),
+            _ => None,
+        }
+    }
+
     /// What the client can have of all that came so far; none where it has it.
-    pub(super) fn flush(&mut self) -> Option<Result<Bytes, Gone>> {
+    pub(super) fn flush(&mut self) -> Option<Result<Bytes, Broke>> {
         match self {
             Coder::Encode(encode) if encode.dirty => {
                 encode.dirty = false;
@@ -113,12 +164,15 @@ impl Coder {
     }
 
     /// The body has ended.
-    pub(super) fn end(self) -> Result<Coded, Gone> {
+    pub(super) fn end(self) -> Result<Coded, Broke> {
         match self {
             Coder::Gather(gather) => gather.end(),
             Coder::Encode(mut encode) => Ok(Coded::Rest(encode.run(|encoder, out| Some(encoder.take()?.finish(out)))?)),
-            Coder::Decode(decoder) => {
-                decoder.finish().map_err(|_| Gone)?;
+            Coder::Decode(decode) => {
+                // There are applications that say of nothing, too, that it is encoded.
+                if decode.begun {
+                    decode.decoder.finish().map_err(|_| Broke::Body)?;
+                }
                 Ok(Coded::Rest(Bytes::new()))
             }
         }
@@ -139,19 +193,19 @@ impl Gather {
         self.body.extend_from_slice(&chunk);
     }
 
-    fn end(self) -> Result<Coded, Gone> {
+    fn end(self) -> Result<Coded, Broke> {
         let Gather { plain, route, coding, level, metrics, first, body, .. } = self;
         let body = if body.is_empty() { first } else { body.freeze() };
         let encoded = encode(coding, level, &body, &metrics).filter(|encoded| encoded.len() < body.len());
         let (head, body) = match encoded {
             None => (coding::varied(&plain), body),
             Some(encoded) => {
-                let mut head = coding::changed(&plain, Served::Encoded(coding)).ok_or(Gone)?;
-                head.insert_header(header::CONTENT_LENGTH, encoded.len()).map_err(|_| Gone)?;
+                let mut head = coding::changed(&plain, Served::Encoded(coding)).ok_or(Broke::Coder)?;
+                head.insert_header(header::CONTENT_LENGTH, encoded.len()).map_err(|_| Broke::Coder)?;
                 (Some(head), encoded)
             }
         };
-        Ok(Coded::Whole { head: head.ok_or(Gone)?, route, body })
+        Ok(Coded::Whole { head: head.ok_or(Broke::Coder)?, route, body })
     }
 }
 

@@ -19,9 +19,10 @@ use pingora::protocols::http::ServerSession;
 use super::caching::fill::Fill;
 use super::{hop, upload};
 use crate::io::Conn;
+use crate::policy::compression::head::is_digest;
 use crate::refusal::Refusal;
-use coder::Coded;
-pub(super) use coder::{Coder, Encode, Gather, encode};
+use coder::{Broke, Coded};
+pub(super) use coder::{Coder, Decode, Encode, Gather, encode};
 pub(super) use head::each;
 use head::{field, is_one_of, status_line};
 
@@ -55,6 +56,8 @@ pub(super) struct Downstream<'a> {
     to: To<'a>,
     /// What stands between the answer and its client.
     coder: Option<Coder>,
+    /// Why that cannot go on.
+    broke: Option<Broke>,
     framing: Framing,
     h2: Option<SendStream<Bytes>>,
     /// What HTTP/2 has no window for yet.
@@ -83,6 +86,7 @@ impl<'a> Downstream<'a> {
         Downstream {
             to,
             coder: None,
+            broke: None,
             framing: Framing::None,
             h2: None,
             waiting: Bytes::new(),
@@ -204,7 +208,8 @@ impl<'a> Downstream<'a> {
     /// Hands what waits to the socket: nothing more of the answer comes at once.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Gone> {
         if let Some(coded) = self.coder.as_mut().and_then(Coder::flush) {
-            self.write_plain(cx, coded?)?;
+            let coded = self.checked(coded)?;
+            self.write_plain(cx, coded)?;
         }
         match self.conn() {
             Some(conn) => match conn.poll_sent(cx, usize::MAX) {
@@ -238,10 +243,32 @@ impl<'a> Downstream<'a> {
             return Ok(());
         }
         let chunk = match &mut self.coder {
-            Some(coder) => coder.take(chunk)?,
+            Some(coder) => {
+                let taken = coder.take(chunk);
+                self.checked(taken)?
+            }
             None => chunk,
         };
         self.write_plain(cx, chunk)
+    }
+
+    /// Writes more of what it took already; false where there is no more of that. To be called when there was room.
+    pub(super) fn write_more(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
+        let Some(more) = self.coder.as_mut().and_then(Coder::more) else { return Ok(false) };
+        let more = self.checked(more)?;
+        self.write_plain(cx, more).map(|()| true)
+    }
+
+    /// Why the answer cannot go on although its client is there.
+    pub(super) fn broken(&self) -> Option<Refusal> {
+        self.broke.map(Broke::into_refusal)
+    }
+
+    fn checked<T>(&mut self, coded: Result<T, Broke>) -> Result<T, Gone> {
+        coded.map_err(|broke| {
+            self.broke = Some(broke);
+            Gone
+        })
     }
 
     fn write_plain(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Gone> {
@@ -290,6 +317,9 @@ impl<'a> Downstream<'a> {
         trailers: &mut Option<HeaderMap>,
     ) -> Poll<Result<(), Gone>> {
         if let Some(coder) = self.coder.take() {
+            if let Some(trailers) = trailers {
+                without_digests(trailers);
+            }
             self.end_coder(cx, coder)?;
         }
         ready!(self.poll_window(cx))?;
@@ -319,7 +349,8 @@ impl<'a> Downstream<'a> {
 
     /// Writes what a coder still holds; with it the head, where it was held back for its length.
     fn end_coder(&mut self, cx: &mut Context<'_>, coder: Coder) -> Result<(), Gone> {
-        match coder.end()? {
+        let coded = coder.end();
+        match self.checked(coded)? {
             Coded::Rest(rest) => self.write_plain(cx, rest),
             Coded::Whole { head, route, body } => {
                 self.write_head(&head, &route.response_headers, false)?;
@@ -346,6 +377,14 @@ impl<'a> Downstream<'a> {
         {
             session.shutdown_with_reason(h2::Reason::INTERNAL_ERROR);
         }
+    }
+}
+
+/// They speak of the bytes as the application has them.
+fn without_digests(trailers: &mut HeaderMap) {
+    let digests: Vec<_> = trailers.keys().filter(|name| is_digest(name)).cloned().collect();
+    for name in digests {
+        trailers.remove(name);
     }
 }
 

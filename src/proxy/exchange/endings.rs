@@ -16,6 +16,11 @@ const KEPT_WAITING: Duration = Duration::from_secs(1);
 
 impl Exchange<'_, '_> {
     pub(super) fn on_gone(&mut self) -> Result<(), Failed> {
+        // It is there, but cannot be given the rest.
+        if let Some(refusal) = self.down.broken() {
+            self.note_broken();
+            return Err(refusal.into());
+        }
         self.cx.client_left = true;
         // Half a request is never made whole, and what nobody waits for is ended where asking again does no harm.
         let whole = matches!(self.upload, Upload::Done | Upload::Ending);
@@ -82,7 +87,7 @@ pub(super) fn note(cx: &mut Context, origin: &Origin) {
     cx.upstream_received = origin.body_received;
 }
 
-pub(super) fn is_event_stream(head: &ResponseHeader) -> bool {
+pub(in crate::proxy) fn is_event_stream(head: &ResponseHeader) -> bool {
     head.headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|v| v.as_bytes().get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream")))

@@ -121,6 +121,17 @@ impl Exchange<'_, '_> {
                 self.pace.took += self.answer_moved.elapsed();
                 self.answer_moved = Instant::now();
             }
+            // What came already stands for more.
+            if !self.cx.client_left {
+                match self.down.write_more(cx) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        self.answer_moved = Instant::now();
+                        continue;
+                    }
+                    Err(Gone) => return Poll::Ready(Event::Gone),
+                }
+            }
             let Poll::Ready(read) = origin.poll_body(cx) else {
                 // Nothing more comes at once: what is there goes to the client now.
                 if !self.cx.client_left && self.down.flush(cx).is_err() {

@@ -1,5 +1,6 @@
 //! The field lines of an answer from memory.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -13,24 +14,28 @@ use crate::proxy::caching::{DIGESTS, Stored, VARIES};
 use crate::refusal::{Reason, Refusal};
 
 impl Shape {
+    /// With the tag for a body that was served so.
+    pub(super) fn tagged(mut self, object: &Stored, served: Served) -> Self {
+        if let Some(Cow::Owned(tag)) = object.etag().map(|tag| etag::sent(tag, served)) {
+            self.tag = Some(tag);
+        }
+        self
+    }
+
     /// Writes the field lines of the head.
     pub(super) fn write(&self, object: &Stored, how: &How, now: u64, out: &mut Vec<u8>) {
         let is_304 = self.status == StatusCode::NOT_MODIFIED;
         let as_it_is = self.coding.is_none() && !self.decoded && !is_304 && self.range.is_none();
-        match (as_it_is, self.coding, object.etag()) {
-            (true, ..) => out.extend_from_slice(object.head()),
+        let is_simple = self.coding.is_some() && !is_304 && self.is_simple(object);
+        let head = object.head();
+        match (as_it_is || is_simple, &self.tag, object.etag()) {
+            (true, None, _) => out.extend_from_slice(head),
             // The usual head, with another tag in it.
-            (false, Some(coding), tag) if !is_304 && self.is_simple(object) => {
-                let head = object.head();
-                match tag {
-                    None => out.extend_from_slice(head),
-                    Some(tag) => {
-                        let at = tag.as_ptr().addr() - head.as_ptr().addr();
-                        out.extend_from_slice(&head[..at]);
-                        out.extend_from_slice(&etag::sent(tag, Served::Encoded(coding)));
-                        out.extend_from_slice(&head[at + tag.len()..]);
-                    }
-                }
+            (true, Some(sent), Some(tag)) => {
+                let at = tag.as_ptr().addr() - head.as_ptr().addr();
+                out.extend_from_slice(&head[..at]);
+                out.extend_from_slice(sent);
+                out.extend_from_slice(&head[at + tag.len()..]);
             }
             _ => self.write_changed(object, out),
         }
@@ -50,7 +55,7 @@ impl Shape {
             }
         }
         let bodiless = is_304 || self.status == StatusCode::NO_CONTENT;
-        if !bodiless {
+        if !bodiless && !self.streams {
             // Writing to memory cannot fail.
             let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
         }
@@ -82,10 +87,8 @@ impl Shape {
             if changed && of_bytes {
                 continue;
             }
-            match (is(b"etag"), self.coding, object.etag()) {
-                (true, ..) if let Some(tag) = &self.tag => field(out, b"ETag", tag),
-                (true, Some(coding), Some(tag)) => field(out, b"ETag", &etag::sent(tag, Served::Encoded(coding))),
-                (true, None, Some(tag)) if self.decoded => field(out, b"ETag", &etag::sent(tag, Served::Decoded)),
+            match &self.tag {
+                Some(tag) if is(b"etag") => field(out, b"ETag", tag),
                 _ => out.extend_from_slice(line),
             }
         }

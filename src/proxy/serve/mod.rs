@@ -1,6 +1,7 @@
 //! Step 8: answers the client from memory, or from what comes of a fetch. Conditions, ranges, HEAD and codings are judged
 //! here, by the rules of `policy::cache` and `policy::compression`.
 
+mod forms;
 mod lines;
 mod shape;
 
@@ -18,11 +19,12 @@ use super::Proxy;
 use super::caching::Stored;
 use super::coding::{self, Plan};
 use super::context::Context;
-use super::downstream::{Downstream, is_bodiless};
+use super::downstream::{Coder, Downstream, is_bodiless};
 use crate::policy::cache::status::{Forward, Handled};
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
 use crate::timer::{self, Timer};
+pub(super) use forms::Turns;
 pub(super) use lines::is_digest;
 use lines::{field, head_of};
 use shape::shape;
@@ -86,12 +88,18 @@ pub(super) async fn object(
     how: &How,
 ) -> Result<(), Refusal> {
     object.hit();
-    let shape = shape(proxy, cx, route, &down.request().headers, object).await?;
+    let mut shape = shape(proxy, cx, route, &down.request().headers, object).await?;
     cx.status = shape.status.as_u16();
     let bodiless = cx.method == Method::HEAD || shape.status == StatusCode::NOT_MODIFIED;
     down.close |= proxy.lifecycle.ends(cx.listener.direction);
     let now = timer::unix_now().as_secs();
-    let written = if down.is_plain_http1() && route.response_headers.is_empty() {
+    let decoder = shape.decoder.take().filter(|_| !bodiless);
+    let written = if let Some(decoder) = decoder {
+        let mut lines = Vec::with_capacity(512);
+        shape.write(object, how, now, &mut lines);
+        let head = head_of(shape.status, &lines)?;
+        down.write_coded(&head, &route.response_headers, Coder::Decode(decoder))
+    } else if down.is_plain_http1() && route.response_headers.is_empty() {
         down.write_stored(shape.status, bodiless, |out| shape.write(object, how, now, out))
     } else {
         let mut lines = Vec::with_capacity(512);
@@ -138,14 +146,14 @@ pub(super) async fn body(
     timer: &mut Timer,
     mut next: impl FnMut(&mut Poller<'_>) -> Poll<Result<Option<Bytes>, Refusal>>,
 ) -> Result<(), Refusal> {
-    let left = || Refusal::from(Reason::ClientLeft);
+    let left = |down: &Downstream<'_>| down.broken().unwrap_or(Reason::ClientLeft.into());
     let rate = cx.state.limits.min_send_rate;
     let (deadline, mut ended, mut until) = (cx.deadline, false, None::<Instant>);
     let sent = poll_fn(|poller| {
         loop {
             let room = if ended { down.poll_end(poller, &mut None) } else { down.poll_room(poller) };
             match room {
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(left())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(left(down))),
                 Poll::Ready(Ok(())) if ended => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) => until = None,
                 Poll::Pending => {
@@ -156,17 +164,22 @@ pub(super) async fn body(
                     return timer.poll(poller).map(|()| Err(late()));
                 }
             }
+            match down.write_more(poller) {
+                Ok(false) => {}
+                Ok(true) => continue,
+                Err(_) => return Poll::Ready(Err(left(down))),
+            }
             match next(poller) {
                 Poll::Ready(Ok(Some(part))) => {
                     if down.write(poller, part).is_err() {
-                        return Poll::Ready(Err(left()));
+                        return Poll::Ready(Err(left(down)));
                     }
                 }
                 Poll::Ready(Ok(None)) => ended = true,
                 Poll::Ready(Err(refusal)) => return Poll::Ready(Err(refusal)),
                 Poll::Pending => {
                     if down.flush(poller).is_err() || down.poll_gone(poller).is_ready() {
-                        return Poll::Ready(Err(left()));
+                        return Poll::Ready(Err(left(down)));
                     }
                     timer.set(deadline + STALL);
                     return timer.poll(poller).map(|()| Err(Reason::UpstreamTimeout.into()));

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::codec;
-use crate::policy::cache::conditional::{self, Outcome, Validators};
+use super::forms;
+use crate::codec::{self, DecodeError};
+use crate::policy::cache::conditional::{self, Outcome};
 use crate::policy::cache::range::{self, Wanted};
-use crate::policy::compression::etag;
+use crate::policy::compression::etag::{self, Served};
 use crate::policy::compression::head::Encoded;
-use crate::policy::compression::{Accepts, Coding, head as compression_head};
+use crate::policy::compression::{Accepts, Coding, Exchange, head as compression_head};
 use crate::proxy::Proxy;
 use crate::proxy::caching::{COMPRESSIBLE, ENCODED, Stored, kept, validators};
 use crate::proxy::coding;
 use crate::proxy::context::Context;
-use crate::proxy::downstream::encode;
+use crate::proxy::downstream::Decode;
 use crate::refusal::{Reason, Refusal};
 use crate::route::compression::Compression;
 use crate::route::table::Route;
@@ -26,12 +27,15 @@ pub(super) struct Shape {
     pub(super) body: Bytes,
     /// The coding that the body is in now; none: as it is stored.
     pub(super) coding: Option<Coding>,
-    /// Another tag than the stored one.
-    pub(super) tag: Option<Vec<u8>>,
     /// It is decoded for a client that cannot read how it is stored.
     pub(super) decoded: bool,
     /// Other clients may get it in another coding.
     pub(super) varies: bool,
+    /// What decodes it while it is sent; its length is not known then.
+    pub(super) decoder: Option<Box<Decode>>,
+    pub(super) streams: bool,
+    /// The tag that is sent, where it is not the stored one.
+    pub(super) tag: Option<Vec<u8>>,
     /// Content-Range, and the type of an answer with several parts.
     pub(super) range: Option<(Option<String>, Option<String>)>,
 }
@@ -46,41 +50,86 @@ pub(super) async fn shape(
     let status = StatusCode::from_u16(object.status()).unwrap_or_default();
     let compression = coding::of(route);
     let varies = compression.is_some() && object.flags() & (COMPRESSIBLE | ENCODED) != 0;
-    let mut shape = Shape { status, body: Bytes::new(), coding: None, tag: None, decoded: false, varies, range: None };
-    if is_not_modified(request, object, varies) {
+    let mut shape = Shape {
+        status,
+        body: Bytes::new(),
+        coding: None,
+        decoded: false,
+        varies,
+        decoder: None,
+        streams: false,
+        tag: None,
+        range: None,
+    };
+    // Also while it is switched off: clients still have the tags that they were sent before.
+    let marked = route.compression.is_some();
+    let own = if marked { own_conditions(request) } else { None };
+    let conditions = own.as_ref().unwrap_or(request);
+    if is_not_modified(conditions, object) {
         shape.status = StatusCode::NOT_MODIFIED;
-        // The tag of what the client has, in whichever coding.
-        let asked = request.get(header::IF_NONE_MATCH).filter(|_| varies).zip(object.etag());
-        shape.tag = asked.map(|(list, tag)| etag::as_sent(list.as_bytes(), tag).into_owned());
+        let told =
+            object.etag().filter(|_| marked).map(|tag| (tag, etag::as_sent(&coding::named(request), tag).into_owned()));
+        shape.tag = told.and_then(|(tag, told)| (told != tag).then_some(told));
         return Ok(shape);
     }
-    if cx.method == Method::GET && status == StatusCode::OK && conditional::range_applies(request, &validators(object))
+    let needs_decoded = compression.and_then(|compression| needs_decoded(compression, cx, request, object));
+    if cx.method == Method::GET
+        && status == StatusCode::OK
+        && needs_decoded.is_none()
+        && conditional::range_applies(conditions, &validators(object))
     {
-        return Ok(part_of(shape, request, object));
+        let shape = part_of(shape, conditions, object);
+        return Ok(if marked { shape.tagged(object, Served::AsItIs) } else { shape });
     }
-    let accepts = Accepts::of(request);
-    if object.flags() & ENCODED != 0 && compression.is_some() {
-        let stored = kept::fields(object);
-        let coding = match compression_head::encoded(&stored) {
-            Encoded::As(coding) if !accepts.takes(coding) && accepts.takes_identity() => Some(coding),
-            _ => None,
-        };
-        if let Some(coding) = coding {
-            let most = route.caching.as_ref().map_or(0, |caching| caching.max_object) * 16;
-            let plain = codec::decode(coding, object.body(), most).map_err(|_| Refusal::from(Reason::UpstreamReset))?;
-            (shape.body, shape.decoded) = (plain.into(), true);
-            return Ok(shape);
-        }
+    if let Some(coding) = needs_decoded {
+        decode(&mut shape, coding, object)?;
+        return Ok(shape.tagged(object, Served::Decoded));
     }
     let Some(coding) = chosen(compression, cx, request, object) else {
         shape.body = object.shared_body();
-        return Ok(shape);
+        return Ok(if marked { shape.tagged(object, Served::AsItIs) } else { shape });
     };
-    match form(proxy, route, object, coding).await {
-        Some(body) => (shape.body, shape.coding) = (body, Some(coding)),
-        None => shape.body = object.shared_body(),
+    match forms::form(proxy, route, object, coding).await {
+        Some(body) => {
+            (shape.body, shape.coding) = (body, Some(coding));
+            Ok(shape.tagged(object, Served::Encoded(coding)))
+        }
+        None => {
+            shape.body = object.shared_body();
+            Ok(shape.tagged(object, Served::AsItIs))
+        }
     }
-    Ok(shape)
+}
+
+/// The coding that has to be taken off for this client.
+fn needs_decoded(compression: &Compression, cx: &Context, request: &HeaderMap, object: &Stored) -> Option<Coding> {
+    if object.flags() & ENCODED == 0 {
+        return None;
+    }
+    let response = kept::fields(object);
+    let Encoded::As(coding) = compression_head::encoded(&response) else { return None };
+    let status = StatusCode::from_u16(object.status()).unwrap_or_default();
+    let exchange =
+        Exchange { method: &cx.method, path: cx.uri.path(), request, status, response: &response, length: None };
+    let needs = Accepts::of(request).needs_decoded(coding) && !compression.rules.leaves_alone(&exchange);
+    needs.then_some(coding)
+}
+
+/// Decodes a stored body: at once where that makes a short one, else while it is sent.
+fn decode(shape: &mut Shape, coding: Coding, object: &Stored) -> Result<(), Refusal> {
+    shape.decoded = true;
+    match codec::decode(coding, object.body(), coding::WHOLE) {
+        // There are applications that say of nothing, too, that it is encoded.
+        _ if object.body().is_empty() => {}
+        Ok(plain) => shape.body = plain.into(),
+        Err(DecodeError::TooLong(_)) => {
+            shape.body = object.shared_body();
+            shape.decoder = Some(Box::new(Decode::new(coding).ok_or(Reason::Internal)?));
+            shape.streams = true;
+        }
+        Err(_) => return Err(Reason::UpstreamReset.into_refusal("its body is not what its coding says")),
+    }
+    Ok(())
 }
 
 /// The coding that a client gets a stored answer in.
@@ -92,50 +141,35 @@ fn chosen(compression: Option<&Compression>, cx: &Context, request: &HeaderMap, 
     compression.choose(request)
 }
 
-/// The body of a stored answer in a coding: encoded once, and kept with it.
-async fn form(proxy: &Arc<Proxy>, route: &Arc<Route>, object: &Arc<Stored>, coding: Coding) -> Option<Bytes> {
-    if let Some(form) = object.form(coding.index()) {
-        return (!form.is_empty()).then(|| form.clone());
-    }
-    let compression = route.compression.as_ref()?;
-    let (level, metrics) = (compression.level(coding, &proxy.codings.effort), proxy.codings.of(coding));
-    let body = object.shared_body();
-    let length = body.len();
-    let encoded = if length <= coding::WHOLE {
-        encode(coding, level, &body, &metrics)
-    } else {
-        // It would keep the other requests of this thread waiting.
-        tokio::task::spawn_blocking(move || encode(coding, level, &body, &metrics)).await.ok().flatten()
-    };
-    // An empty one says that encoding does not make it shorter.
-    let form = encoded.filter(|encoded| encoded.len() < length).unwrap_or_default();
-    let with_form = Arc::new(object.with_form(coding.index(), form.clone()));
-    proxy.cache.memory.replace(object, &with_form);
-    (!form.is_empty()).then_some(form)
-}
-
 /// Whether the client has what is stored.
-fn is_not_modified(request: &HeaderMap, object: &Stored, varies: bool) -> bool {
-    let validators = validators(object);
+fn is_not_modified(request: &HeaderMap, object: &Stored) -> bool {
     let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
-    if !conditions.iter().any(|name| request.contains_key(name)) {
-        return false;
-    }
-    if conditional::evaluate(request, &validators) == Outcome::NotModified {
-        return true;
-    }
-    varies && matches_coded(request, &validators)
+    conditions.iter().any(|name| request.contains_key(name))
+        && conditional::evaluate(request, &validators(object)) == Outcome::NotModified
 }
 
-/// Whether the client names the tag of an encoded form.
-fn matches_coded(request: &HeaderMap, validators: &Validators<'_>) -> bool {
-    let mut plain = HeaderMap::new();
-    for line in request.get_all(header::IF_NONE_MATCH) {
-        if let Ok(line) = HeaderValue::from_bytes(&etag::received(line.as_bytes())) {
-            plain.append(header::IF_NONE_MATCH, line);
+/// The conditions of a request, with the application's own tags; none where they are as they came.
+fn own_conditions(request: &HeaderMap) -> Option<HeaderMap> {
+    let marked = |name| request.get_all(name).iter().any(|value| value.as_bytes().contains(&b'~'));
+    if !marked(header::IF_NONE_MATCH) && !marked(header::IF_RANGE) {
+        return None;
+    }
+    let mut own = HeaderMap::new();
+    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE] {
+        for value in request.get_all(&name) {
+            let value = match name {
+                header::IF_NONE_MATCH => Some(etag::received(value.as_bytes())),
+                header::IF_RANGE => etag::if_range(value.as_bytes()),
+                _ => Some(value.as_bytes().into()),
+            };
+            match value.map(|value| HeaderValue::from_bytes(&value)) {
+                Some(Ok(value)) => drop(own.append(&name, value)),
+                // It has a part of another body, and gets the whole of one.
+                _ => drop(own.remove(header::RANGE)),
+            }
         }
     }
-    !plain.is_empty() && conditional::evaluate(&plain, validators) == Outcome::NotModified
+    Some(own)
 }
 
 /// A part of a stored answer.

@@ -129,13 +129,25 @@ fn types_are_compared_without_case_and_parameters() {
 }
 
 #[test]
-fn paths_are_excluded_exactly_or_from_a_segment_on() {
-    let settings = Settings { exclude_paths: vec!["/health".into(), "/files/*".into()], ..Settings::default() };
-    let rules = Rules::new(&settings);
-    for path in ["/health", "/files/", "/files/a", "/files/a/b"] {
+fn paths_are_excluded_as_they_are_matched() {
+    let exclude_paths = ["/health", "/files/{*rest}", "/v1/{id}/export", "/"].map(String::from).to_vec();
+    let rules = Rules::new(&Settings { exclude_paths, ..Settings::default() });
+    for path in ["/", "/health", "/files/", "/files/a", "/files/a/b", "/v1/a/export"] {
         assert!(rules.excludes(path), "{path}");
     }
-    for path in ["/", "/health/", "/healthy", "/health/live", "/files", "/filesystem", "/v1/files/a"] {
+    for path in [
+        "/health/",
+        "/healthy",
+        "/health/live",
+        "/files",
+        "/filesystem",
+        "/v1/files/a",
+        "/v1//export",
+        "/v1/a/b/export",
+        "/v1/a",
+        "*",
+        "",
+    ] {
         assert!(!rules.excludes(path), "{path}");
     }
 }
