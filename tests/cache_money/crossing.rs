@@ -149,7 +149,10 @@ fn client(world: &World, proxy: &Proxy, seed: u64) {
 /// A client of HTTP/2, whose streams all ask at once.
 fn http2(world: &World, proxy: &Proxy, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let client = super::http2::Client::connect(proxy.addr("inbound"));
+    // Answers are read one after the other: those that wait must not take up all room.
+    let mut settings = h2::client::Builder::new();
+    settings.initial_connection_window_size(16 << 20).initial_window_size(1 << 20);
+    let client = super::http2::Client::with_settings(proxy.addr("inbound"), &settings);
     while world.clients.go_on() {
         let first = Ask::draw(&mut random, &[]);
         let asks: Vec<Ask> = (0..6).map(|n| if n == 0 { first.clone() } else { first.beside(&mut random) }).collect();
