@@ -27,7 +27,8 @@ impl Ask {
         if random.u8(0..6) == 0 {
             path += "?x=1";
         }
-        let channel = if route == "chan" || random.u8(0..4) == 0 { *random.choice(&["one", "two"]).unwrap() } else { "-" };
+        let channel =
+            if route == "chan" || random.u8(0..4) == 0 { *random.choice(&["one", "two"]).unwrap() } else { "-" };
         let method = match random.u8(0..60) {
             0 => "POST",
             1 => "DELETE",
@@ -97,7 +98,8 @@ impl Ask {
             _ => {}
         }
         if let Some(tag) = random.choice(tags).filter(|_| random.u8(0..3) == 0) {
-            let name = *random.choice(&["if-none-match", "if-none-match", "if-none-match", "if-range", "if-match"]).unwrap();
+            let name =
+                *random.choice(&["if-none-match", "if-none-match", "if-none-match", "if-range", "if-match"]).unwrap();
             add(name, tag);
         }
     }
@@ -105,7 +107,11 @@ impl Ask {
     fn lines(&self) -> Vec<(&'static str, String)> {
         let Identity { auth, cookie, key, merchant, language, .. } = &self.identity;
         let mut lines = self.fields.clone();
-        let mut add = |name, value: String, given: &str| if given != "-" { lines.push((name, value)) };
+        let mut add = |name, value: String, given: &str| {
+            if given != "-" {
+                lines.push((name, value))
+            }
+        };
         add("authorization", format!("Bearer {auth}"), auth);
         add("cookie", format!("s={cookie}"), cookie);
         add("x-api-key", key.clone(), key);

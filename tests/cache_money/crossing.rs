@@ -61,12 +61,12 @@ const CHECKED: [&str; 8] = ["checked", "304", "206", "HEAD", "encoded", "shared"
 fn no_answer_reaches_another_than_it_is_for() {
     let seed = seed();
     println!("seed {seed}");
-    let application = Application::start(move |request| answers::story(request));
+    let application = Application::start(move |request| answers::story(request, seed));
     let proxy = Proxy::start(&file(&application, false));
     let world = World { clients: Clients::new(), once: Mutex::default(), checked: Default::default() };
     let (world, proxy, mut purges) = (&world, &proxy, 0);
     std::thread::scope(|scope| {
-        for number in 0..12 {
+        for number in 0..16 {
             scope.spawn(move || client(world, proxy, seed ^ number << 32));
         }
         scope.spawn(move || http2(world, proxy, seed ^ 77 << 32));
@@ -74,7 +74,7 @@ fn no_answer_reaches_another_than_it_is_for() {
         let mut turned = false;
         while world.clients.go_on() {
             std::thread::sleep(Duration::from_millis(random.u64(20..150)));
-            match random.u8(0..8) {
+            match random.u8(0..24) {
                 0 => {
                     turned = !turned;
                     proxy.write_config(&file(&application, turned));
@@ -93,7 +93,9 @@ fn no_answer_reaches_another_than_it_is_for() {
     println!("{results:?}\n{checked:?}\n{purges} purges");
     world.clients.wrongs.check(seed);
     let seconds = runs().as_secs();
-    for (result, least) in [("hit", 40), ("coalesced", 3), ("stale", 3), ("revalidated", 3), ("miss", 20), ("bypass", 5)] {
+    for (result, least) in
+        [("hit", 40), ("coalesced", 3), ("stale", 3), ("revalidated", 3), ("miss", 20), ("bypass", 5)]
+    {
         at_least(&results, result, least * seconds);
     }
     for (name, n) in checked {
@@ -110,7 +112,8 @@ fn client(world: &World, proxy: &Proxy, seed: u64) {
         let first = Ask::draw(&mut random, &tags);
         let count = if random.u8(0..4) == 0 { connections.len() } else { 1 };
         // All for one thing, by few who differ.
-        let asks: Vec<Ask> = (0..count).map(|n| if n == 0 { first.clone() } else { first.beside(&mut random) }).collect();
+        let asks: Vec<Ask> =
+            (0..count).map(|n| if n == 0 { first.clone() } else { first.beside(&mut random) }).collect();
         for (ask, connection) in asks.iter().zip(&mut connections) {
             let text = ask.text();
             let sends = |connection: &mut Client| connection.try_send(&text).is_ok();
