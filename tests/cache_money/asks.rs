@@ -1,6 +1,11 @@
 //! What clients ask.
 
+use std::collections::HashMap;
+
 use super::answers::Identity;
+
+/// The tags that a client was last given, by who it was then.
+pub(crate) type Tags = HashMap<String, String>;
 
 /// A request, and who its answer has to name.
 #[derive(Debug, Clone)]
@@ -21,7 +26,7 @@ fn few(random: &mut fastrand::Rng, most: usize) -> usize {
 }
 
 impl Ask {
-    pub(crate) fn draw(random: &mut fastrand::Rng, tags: &[String]) -> Ask {
+    pub(crate) fn draw(random: &mut fastrand::Rng, tags: &Tags) -> Ask {
         let route = ROUTES[random.usize(0..ROUTES.len())];
         let mut path = format!("/{route}/{}", few(random, 3));
         if random.u8(0..6) == 0 {
@@ -51,9 +56,9 @@ impl Ask {
             2 => ask.name(random),
             3 => {
                 ask.name(random);
-                ask.wants(random, &[]);
+                ask.wants(random, &Tags::new());
             }
-            _ => ask.wants(random, &[]),
+            _ => ask.wants(random, &Tags::new()),
         }
         ask
     }
@@ -76,7 +81,7 @@ impl Ask {
     }
 
     /// How it wants the answer.
-    fn wants(&mut self, random: &mut fastrand::Rng, tags: &[String]) {
+    fn wants(&mut self, random: &mut fastrand::Rng, tags: &Tags) {
         self.fields.clear();
         let mut add = |name, value: &str| self.fields.push((name, value.to_owned()));
         match random.u8(0..5) {
@@ -97,7 +102,8 @@ impl Ask {
             11 => add("user-agent", "another"),
             _ => {}
         }
-        if let Some(tag) = random.choice(tags).filter(|_| random.u8(0..3) == 0) {
+        let own = tags.get(&self.identity.to_string()).filter(|_| random.u8(0..3) > 0);
+        if let Some(tag) = own.or(tags.values().next()).filter(|_| random.u8(0..3) == 0) {
             let name =
                 *random.choice(&["if-none-match", "if-none-match", "if-none-match", "if-range", "if-match"]).unwrap();
             add(name, tag);

@@ -15,7 +15,7 @@ use outboard::policy::compression::Coding;
 use super::application::Application;
 use super::{Client, Clients, Proxy, Response, at_least, purge, results, runs, seed};
 use answers::Identity;
-use asks::Ask;
+use asks::{Ask, Tags};
 
 fn file(application: &Application, turned: bool) -> String {
     // What is reloaded: a longer key, another partition, other lives.
@@ -107,7 +107,7 @@ fn no_answer_reaches_another_than_it_is_for() {
 fn client(world: &World, proxy: &Proxy, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut connections: Vec<Option<Client>> = (0..8).map(|_| None).collect();
-    let mut tags: Vec<String> = Vec::new();
+    let mut tags = Tags::new();
     while world.clients.go_on() {
         let first = Ask::draw(&mut random, &tags);
         let count = if random.u8(0..4) == 0 { connections.len() } else { 1 };
@@ -135,9 +135,8 @@ fn client(world: &World, proxy: &Proxy, seed: u64) {
                         *connection = None;
                     }
                     check(world, ask, &answer);
-                    if let Some(tag) = answer.header("etag").filter(|_| random.bool()) {
-                        tags.truncate(30);
-                        tags.insert(0, tag.to_owned());
+                    if let Some(tag) = answer.header("etag") {
+                        tags.insert(ask.identity.to_string(), tag.to_owned());
                     }
                 }
                 Err(_) => {
@@ -157,7 +156,7 @@ fn http2(world: &World, proxy: &Proxy, seed: u64) {
     settings.initial_connection_window_size(16 << 20).initial_window_size(1 << 20);
     let client = super::http2::Client::with_settings(proxy.addr("inbound"), &settings);
     while world.clients.go_on() {
-        let first = Ask::draw(&mut random, &[]);
+        let first = Ask::draw(&mut random, &Tags::new());
         let asks: Vec<Ask> = (0..6).map(|n| if n == 0 { first.clone() } else { first.beside(&mut random) }).collect();
         let streams: Vec<_> = asks.iter().map(|ask| client.stream(ask.head(), true).unwrap()).collect();
         for (ask, stream) in asks.iter().zip(streams) {
