@@ -1,6 +1,7 @@
 //! Which request goes where, and under which policies: the one place that compiles settings.
 
 pub mod caching;
+pub mod changed;
 pub mod compression;
 pub mod jwt;
 pub mod key;

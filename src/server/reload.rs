@@ -13,7 +13,6 @@ use super::switches;
 use crate::config::{Config, Listener, load_file};
 use crate::observe::metrics::ResultLabel;
 use crate::proxy::state::State;
-use crate::route::table;
 use crate::upstream::Upstream;
 
 impl Shared {
@@ -115,7 +114,7 @@ fn changes(before: &Config, after: &Config) -> Vec<String> {
     section("stores", before.stores == after.stores);
     section("credentials", before.credentials == after.credentials);
     section("listeners", before.listeners == after.listeners);
-    changed.extend(table::changed(before, after));
+    changed.extend(crate::route::changed::changed(before, after));
     changed
 }
 

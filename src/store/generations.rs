@@ -155,7 +155,7 @@ impl Generations {
         self.tell();
     }
 
-    /// Invalidates what lies under a prefix of host and path. Such prefixes are kept in a list, which is bounded: when it
+    /// Invalidates what lies under a prefix of paths. Such prefixes are kept in a list, which is bounded: when it
     /// has become too long, what is returned is to be carried out over the whole store ([`Sweep`]) and then handed to
     /// [`Generations::swept`]. The prefix holds from now on, whether or when that is done.
     pub fn raise_prefix(&self, prefix: &[u8], how: How) -> Option<Sweep> {
@@ -186,7 +186,7 @@ impl Generations {
         self.prefixes.forget(sweep);
     }
 
-    /// What became of something since it was filed. `place` is its host and path, as free prefixes are compared with it.
+    /// What became of something since it was filed. `place` is its path, as free prefixes are compared with it.
     fn look(&self, slots: impl IntoIterator<Item = Slot>, filed_at: Moment, place: &[u8]) -> State {
         let Moment(filed) = filed_at;
         if self.hard.all.load(SeqCst) > filed {

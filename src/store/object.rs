@@ -28,7 +28,7 @@ type Forms = Option<Box<[Option<Bytes>; CODINGS]>>;
 pub struct Parts<'a, L> {
     /// The primary key.
     pub key: &'a [u8],
-    /// The part of the key that is its host and path: what free prefixes are compared with.
+    /// The part of the key that is its path: what free prefixes are compared with.
     pub place: Range<usize>,
     /// The status code.
     pub status: u16,
@@ -171,7 +171,7 @@ impl<L: Copy> Object<L> {
         self.part(0, self.ends.key)
     }
 
-    /// Host and path.
+    /// The path.
     pub fn place(&self) -> &[u8] {
         self.place.of(self.key())
     }

@@ -108,7 +108,7 @@ impl Query {
 /// Where the parts of a key stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Host and path, the one behind the other.
+    /// The path.
     pub place: Range<usize>,
     /// What all answers to the URL have in common, whoever asked: its name.
     pub url: Range<usize>,
@@ -123,8 +123,8 @@ pub fn write(parts: &Parts<'_>, query: &Query, out: &mut Vec<u8>) -> Written {
     for length in [host.len(), parts.path.len()] {
         out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     }
-    let place = out.len();
     out.extend(host.bytes().map(|b| b.to_ascii_lowercase()));
+    let place = out.len();
     out.extend_from_slice(parts.path.as_bytes());
     let place = place..out.len();
     let before = out.len();
