@@ -9,6 +9,8 @@ mod common;
 mod bounds;
 #[path = "retries/chaos.rs"]
 mod chaos;
+#[path = "retries/coded.rs"]
+mod coded;
 #[path = "retries/keys.rs"]
 mod keys;
 #[path = "retries/money.rs"]

@@ -16,8 +16,9 @@ impl Downstream<'_> {
         changes: &Changes,
         coder: Coder,
     ) -> Result<(), Gone> {
+        self.write_head(head, changes, false)?;
         self.coder = Some(coder);
-        self.write_head(head, changes, false)
+        Ok(())
     }
 
     /// Holds the final head back until the whole body is there.
@@ -32,6 +33,7 @@ impl Downstream<'_> {
         bodiless: bool,
         lines: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), Gone> {
+        self.coder = None;
         self.head_written = true;
         self.framing = if bodiless { Framing::None } else { Framing::Length };
         self.close |= !self.keeps_alive();
@@ -66,6 +68,8 @@ impl Downstream<'_> {
         changes: &Changes,
         bodiless: bool,
     ) -> Result<(), Gone> {
+        // What an attempt before this one gathered is no part of this answer.
+        self.coder = None;
         if let To::Fill(fill) = &mut self.to {
             self.head_written = fill.write_head(head);
             return Ok(());
