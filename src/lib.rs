@@ -10,7 +10,9 @@
 //!            accept                 handle                       choose an endpoint
 //!            PROXY protocol, TLS      1 begin    route           take or open a connection
 //!            HTTP/1 head guard        2 admit    body            (io: one stream type on both sides)
-//!            HTTP/2 streams           6 attempt  exchange ───────┘
+//!            HTTP/2 streams           4 look up  cache ── store
+//!                                     6 attempt  exchange ───────┘
+//!                                     8 serve    codings ── codec
 //!                                     9 end      observe
 //!            refusals: Err(Refusal) ──▶ proxy::refuse, one place
 //! ```

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use http::StatusCode;
-use outboard::observe::metrics::{AttemptOutcome, ConnectionRefused, MethodLabel, Metrics, RetryOutcome};
+use outboard::observe::metrics::{
+    AttemptOutcome, CacheResult, ConnectionRefused, MethodLabel, Metrics, RefreshResult, RetryOutcome,
+};
 use outboard::refusal::Reason;
 
 fn document(name: &str) -> String {
@@ -31,6 +33,12 @@ fn families() -> BTreeMap<String, (String, String)> {
     breaker.set_state(0);
     breaker.changed("open");
     metrics.queue("u", &["normal"]).waited(0, 0.1);
+    metrics.route_cache("r").count(CacheResult::Hit);
+    metrics.cache.kept("r");
+    metrics.cache.compared("r", true);
+    metrics.cache.refreshed(RefreshResult::Stored);
+    metrics.cache.invalidated("purge");
+    metrics.coding("gzip").encoded(1000, 200, std::time::Duration::from_micros(20));
     let listener = metrics.listener("l");
     listener.refused(ConnectionRefused::Limit);
     let _open = listener.accepted();

@@ -1,4 +1,4 @@
-//! The small client with which commands ask a running process: `outboard health`, `outboard drain`.
+//! The small client with which commands ask a running process: `outboard health`, `outboard drain`, `outboard purge`.
 
 use std::io;
 use std::time::Duration;

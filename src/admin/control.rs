@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::Refused;
+use super::{PurgeOrder, Refused};
 use crate::config::Level;
 
 /// The process, as the administration sees it.
@@ -33,6 +33,10 @@ pub trait Control: Send + Sync + 'static {
     fn policies(&self) -> Value;
     /// Switches a policy of a route: on, observe, off, or back to what is configured; for a time, or until told again.
     fn switch(&self, route: &str, policy: &str, word: &str, time: Option<Duration>) -> Result<Value, Refused>;
+    /// The response cache: `bytes` of `capacity`, `objects`, `evictions`.
+    fn cache(&self) -> Value;
+    /// Ends stored answers. Holds when it returns: who asks after that is given nothing older.
+    fn purge(&self, order: &PurgeOrder) -> Result<Value, Refused>;
     /// Begins the drain, or lets the one that runs end the process as well. Returns at once.
     fn drain(&self, exit: bool);
     /// Turns true when the drain is done.

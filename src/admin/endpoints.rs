@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::{self, Answer};
 use super::guard::{self, Foreign};
 use super::orders::{DrainOrder, LevelOrder, Refused as Order, SwitchOrder, words};
-use super::{Control, Surface, result_word};
+use super::{Control, PurgeOrder, Surface, result_word};
 
 /// An answer that ends a request early; boxed, since the way on is taken far more often.
 type Refused = Box<Answer>;
@@ -33,9 +33,11 @@ enum Endpoint {
     Upstreams,
     Breakers,
     Policies,
+    Cache,
     Drain,
     Reload,
     LogLevel,
+    Purge,
     /// A breaker is told something.
     Breaker,
     /// A policy of a route is switched.
@@ -55,9 +57,11 @@ impl Endpoint {
             "/upstreams" => Endpoint::Upstreams,
             "/breakers" => Endpoint::Breakers,
             "/policies" => Endpoint::Policies,
+            "/cache" => Endpoint::Cache,
             "/drain" => Endpoint::Drain,
             "/reload" => Endpoint::Reload,
             "/log-level" => Endpoint::LogLevel,
+            "/cache/purge" => Endpoint::Purge,
             _ if path.starts_with("/breakers/") => Endpoint::Breaker,
             _ if path.starts_with("/policies/") => Endpoint::Policy,
             _ => return None,
@@ -70,8 +74,8 @@ impl Endpoint {
     }
 
     fn is_write(self) -> bool {
-        use Endpoint::{Breaker, Drain, LogLevel, Policy, Reload};
-        matches!(self, Drain | Reload | LogLevel | Breaker | Policy)
+        use Endpoint::{Breaker, Drain, LogLevel, Policy, Purge, Reload};
+        matches!(self, Drain | Reload | LogLevel | Purge | Breaker | Policy)
     }
 
     /// The dashboard's page is the same for everybody; what it shows it has to ask for.
@@ -152,10 +156,14 @@ impl Caller<'_> {
             Endpoint::Upstreams => answer::json(StatusCode::OK, &self.control.upstreams()),
             Endpoint::Breakers => answer::json(StatusCode::OK, &self.control.breakers()),
             Endpoint::Policies => answer::json(StatusCode::OK, &self.control.policies()),
+            Endpoint::Cache => answer::json(StatusCode::OK, &self.control.cache()),
             Endpoint::Dashboard => answer::dashboard(),
-            Endpoint::Drain | Endpoint::Reload | Endpoint::LogLevel | Endpoint::Breaker | Endpoint::Policy => {
-                answer::wrong_method("POST")
-            }
+            Endpoint::Drain
+            | Endpoint::Reload
+            | Endpoint::LogLevel
+            | Endpoint::Purge
+            | Endpoint::Breaker
+            | Endpoint::Policy => answer::wrong_method("POST"),
         }
     }
 
@@ -196,6 +204,11 @@ impl Caller<'_> {
                     self.control.set_level(level);
                     done
                 }
+                Err(refused) => self.logged(endpoint, "", *refused),
+            },
+            // An empty body is an order that names nothing, and is told what there is to name.
+            Endpoint::Purge => match parse::<PurgeOrder>(&order, true) {
+                Ok(order) => self.logged(endpoint, &order.to_string(), ordered(self.control.purge(&order))),
                 Err(refused) => self.logged(endpoint, "", *refused),
             },
             Endpoint::Breaker => {
@@ -252,6 +265,7 @@ impl Caller<'_> {
         let action = match endpoint {
             Endpoint::Drain => "drain",
             Endpoint::Reload => "reload",
+            Endpoint::Purge => "purge",
             Endpoint::Breaker => "breaker",
             Endpoint::Policy => "policy",
             _ => "log-level",
@@ -292,5 +306,9 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Refused> {
 
 fn parse<T: DeserializeOwned>(body: &[u8], empty_is_default: bool) -> Result<T, Refused> {
     let body = if body.is_empty() && empty_is_default { b"{}" } else { body };
+    // A list would be read as the fields of an order in their order, which nobody has been told.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(refuse(StatusCode::BAD_REQUEST, "bad-request", "expected an object, got a list"));
+    }
     serde_json::from_slice(body).map_err(|e| refuse(StatusCode::BAD_REQUEST, "bad-request", &e.to_string()))
 }

@@ -10,6 +10,7 @@ mod control;
 mod endpoints;
 mod guard;
 mod orders;
+mod purge;
 pub mod token;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 
 pub use control::Control;
 pub use orders::Refused;
+pub use purge::{Purge, PurgeOrder};
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -2,6 +2,7 @@
 
 mod log;
 mod orders;
+mod purge;
 
 use std::path::Path;
 
@@ -60,6 +61,17 @@ impl Control for Fake {
     fn switch(&self, route: &str, policy: &str, word: &str, time: Option<Duration>) -> Result<Value, Refused> {
         self.calls.lock().push(format!("policy {route} {policy} {word} {time:?}"));
         if word == "observe" { Err(Refused::Impossible("cannot".into())) } else { Ok(json!({ "switch": word })) }
+    }
+    fn cache(&self) -> Value {
+        json!({ "bytes": 1, "capacity": 2, "objects": 3, "evictions": 4 })
+    }
+    fn purge(&self, order: &PurgeOrder) -> Result<Value, Refused> {
+        self.calls.lock().push(format!("purge {order}"));
+        if order.what == Purge::Route("none".into()) {
+            Err(Refused::Unknown("no such".into()))
+        } else {
+            Ok(order.done())
+        }
     }
     fn drain(&self, exit: bool) {
         self.calls.lock().push(format!("drain exit={exit}"));
@@ -146,6 +158,7 @@ async fn every_endpoint_answers() {
         ("/upstreams", false, "\"app\""),
         ("/breakers", false, "breakers"),
         ("/policies", false, "switched"),
+        ("/cache", false, "capacity"),
     ] {
         let answer = operator.get(path).await.unwrap();
         assert_eq!(answer.status, 200, "{path}");
@@ -176,8 +189,15 @@ async fn nothing_is_done_without_the_token() {
     let running = start(false).await;
     for token in [None, Some("0123456789abcdef0123456789abcdeX"), Some("")] {
         let client = running.client(token);
-        for path in ["/drain", "/reload", "/log-level", "/breakers/upstream:app/open", "/policies/pay/retry/off"] {
-            let answer = client.post(path, &json!({ "level": "off" })).await.unwrap();
+        for (path, body) in [
+            ("/drain", json!({})),
+            ("/reload", json!({})),
+            ("/log-level", json!({ "level": "off" })),
+            ("/breakers/upstream:app/open", json!({})),
+            ("/policies/pay/retry/off", json!({})),
+            ("/cache/purge", json!({ "all": true })),
+        ] {
+            let answer = client.post(path, &body).await.unwrap();
             assert_eq!(answer.status, 401, "{path}");
             assert_eq!(answer.json()["type"], "urn:outboard:admin:unauthorized");
         }
@@ -311,7 +331,8 @@ async fn the_probes_listener_knows_three_paths_and_no_host() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         assert!(running.with(&format!("GET {path}"), "").await.starts_with("HTTP/1.1 200"), "{path}");
     }
-    for path in ["/config", "/routes", "/requests", "/upstreams", "/dashboard", "/drain", "/"] {
+    for path in ["/config", "/routes", "/requests", "/upstreams", "/cache", "/dashboard", "/drain", "/cache/purge", "/"]
+    {
         assert_eq!(client.get(path).await.unwrap().status, 404, "{path}");
         assert_eq!(client.post(path, &json!({})).await.unwrap().status, 404, "{path}");
     }

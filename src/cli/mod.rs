@@ -8,6 +8,7 @@ mod drain;
 mod explain;
 mod health;
 mod policies;
+mod purge;
 mod remote;
 mod run;
 mod schema;
@@ -47,6 +48,8 @@ enum Command {
     Health(health::Args),
     /// Drain the running proxy, for a preStop hook where there is no shell
     Drain(drain::Args),
+    /// Purge what the running proxy has stored: one of a URL, a prefix, a tag, a route, everything
+    Purge(purge::Args),
 }
 
 /// Why a command did not do its work.
@@ -83,6 +86,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Health(args) => health::run(&args),
         Command::Drain(args) => drain::run(&args),
+        Command::Purge(args) => purge::run(&args, &mut out),
     };
     match done.and_then(|()| out.flush().map_err(Failure::from)) {
         Ok(()) => ExitCode::SUCCESS,

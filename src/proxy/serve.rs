@@ -186,6 +186,8 @@ struct Shape {
     body: Bytes,
     /// The coding that the body is in now; none: as it is stored.
     coding: Option<Coding>,
+    /// Another tag than the stored one.
+    tag: Option<Vec<u8>>,
     /// It is decoded for a client that cannot read how it is stored.
     decoded: bool,
     /// Other clients may get it in another coding.
@@ -204,10 +206,12 @@ async fn shape(
     let status = StatusCode::from_u16(object.status()).unwrap_or_default();
     let compression = coding::of(route);
     let varies = compression.is_some() && object.flags() & (COMPRESSIBLE | ENCODED) != 0;
-    let mut shape = Shape { status, body: Bytes::new(), coding: None, decoded: false, varies, range: None };
+    let mut shape = Shape { status, body: Bytes::new(), coding: None, tag: None, decoded: false, varies, range: None };
     if is_not_modified(request, object, varies) {
         shape.status = StatusCode::NOT_MODIFIED;
-        shape.coding = chosen(compression, cx, request, object);
+        // The tag of what the client has, in whichever coding.
+        let asked = request.get(header::IF_NONE_MATCH).filter(|_| varies).zip(object.etag());
+        shape.tag = asked.map(|(list, tag)| etag::as_sent(list.as_bytes(), tag).into_owned());
         return Ok(shape);
     }
     if cx.method == Method::GET && status == StatusCode::OK && conditional::range_applies(request, &validators(object))
@@ -398,6 +402,7 @@ impl Shape {
                 continue;
             }
             match (is(b"etag"), self.coding, object.etag()) {
+                (true, ..) if let Some(tag) = &self.tag => field(out, b"ETag", tag),
                 (true, Some(coding), Some(tag)) => field(out, b"ETag", &etag::sent(tag, Served::Encoded(coding))),
                 (true, None, Some(tag)) if self.decoded => field(out, b"ETag", &etag::sent(tag, Served::Decoded)),
                 _ => out.extend_from_slice(line),

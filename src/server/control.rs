@@ -8,10 +8,11 @@ use tokio::sync::watch;
 
 use super::run::{Shared, Told};
 use super::switches;
-use crate::admin::{Control, Refused};
+use crate::admin::{Control, Purge, PurgeOrder, Refused};
 use crate::config::Level;
 use crate::lifecycle::Phase;
 use crate::observe::metrics::DrainState;
+use crate::proxy::caching::purge::Purge as Ended;
 
 /// Requests shown by GET /requests.
 const SHOWN: usize = 200;
@@ -99,6 +100,33 @@ impl Control for Administration {
 
     fn switch(&self, route: &str, policy: &str, word: &str, time: Option<Duration>) -> Result<Value, Refused> {
         switches::switch(&self.0.proxy.state.load().table, route, policy, word, time)
+    }
+
+    fn cache(&self) -> Value {
+        let memory = &self.0.proxy.cache.memory;
+        json!({
+            "bytes": memory.bytes(),
+            "capacity": memory.capacity(),
+            "objects": memory.objects(),
+            "evictions": memory.evictions(),
+        })
+    }
+
+    fn purge(&self, order: &PurgeOrder) -> Result<Value, Refused> {
+        let what = match order.what.clone() {
+            Purge::Url(url) => Ended::Url(url),
+            Purge::Prefix(prefix) => Ended::Prefix(prefix),
+            Purge::Tag(tag) => Ended::Tag(tag),
+            Purge::Route(route) => Ended::Route(route),
+            Purge::All => Ended::All,
+        };
+        // The shape of the order was checked when it was read: what is left to be wrong is the name of a route.
+        let refused = |detail| match order.what {
+            Purge::Route(_) => Refused::Unknown(detail),
+            _ => Refused::Impossible(detail),
+        };
+        self.0.proxy.purge(&what, order.soft).map_err(refused)?;
+        Ok(order.done())
     }
 
     fn drain(&self, exit: bool) {

@@ -1,6 +1,7 @@
 // What a run of the suite is worth. Pure: tests and results in, figures and a verdict out.
 
 const AGE = 'RFC 9111 5.1: an invalid Age is ignored, of several the first counts'
+const SELECTS = 'RFC 9111 4.3.4: a 304 with another tag does not speak of what is stored'
 const CLOSED = 'the origin closes without an answer, so no proxy can show the header that the test wants from it'
 
 /**
@@ -11,7 +12,7 @@ const KNOWN = [
   {
     name: 'http-cache-tests 0.4.5 of the npm registry',
     total: { required: 157, optimal: 86, check: 86 },
-    least: { optimal: 74, check: 56 },
+    least: { optimal: 77, check: 52 },
     exempt: {
       'age-parse-nonnumeric': AGE,
       'age-parse-negative': AGE,
@@ -22,6 +23,7 @@ const KNOWN = [
       'age-parse-dup-old': AGE,
       'age-parse-parameter': AGE,
       'age-parse-numeric-parameter': AGE,
+      '304-etag-update-response-ETag': SELECTS,
       'stale-close-must-revalidate': CLOSED,
       'stale-close-proxy-revalidate': CLOSED,
       'stale-close-no-cache': CLOSED,

@@ -43,6 +43,9 @@ async fn each_write_is_one_line_and_a_read_is_none() {
     nobody.post("/drain", &json!({})).await.unwrap();
     operator.post("/drain", &json!({ "exit": true })).await.unwrap();
     operator.post("/log-level", &json!({ "level": "warn" })).await.unwrap();
+    operator.post("/cache/purge", &json!({ "tag": "payments:mer_1", "soft": true })).await.unwrap();
+    operator.post("/cache/purge", &json!({ "route": "none" })).await.unwrap();
+    operator.post("/cache/purge", &json!({})).await.unwrap();
     *running.control.reload.lock() = Err(vec!["no".into()]);
     operator.post("/reload", &json!({})).await.unwrap();
     let lines = notes.0.lock();
@@ -50,9 +53,12 @@ async fn each_write_is_one_line_and_a_read_is_none() {
         r#"action="drain" order="" result="refused" status=401"#,
         r#"action="drain" order="exit" result="ok" status=200"#,
         r#"action="log-level" order="warn" result="ok" status=200"#,
+        r#"action="purge" order="soft tag payments:mer_1" result="ok" status=200"#,
+        r#"action="purge" order="route none" result="failed" status=404"#,
+        r#"action="purge" order="" result="failed" status=400"#,
         r#"action="reload" order="" result="failed" status=422"#,
     ]) {
         assert!(line.starts_with("INFO event=\"admin\" peer=127.0.0.1:") && line.contains(part), "{line}");
     }
-    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(lines.len(), 7, "{lines:?}");
 }

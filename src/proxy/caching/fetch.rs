@@ -128,9 +128,15 @@ impl Fetch {
         }
     }
 
-    /// Tells those who wait for it.
+    /// Tells those who wait for it; what they were told first holds.
     pub(super) fn tell_all(&self, progress: Progress) {
-        self.progress.send_replace(progress);
+        self.progress.send_if_modified(|now| {
+            let runs = matches!(now, Progress::Running);
+            if runs {
+                *now = progress;
+            }
+            runs
+        });
     }
 
     /// What came of it, where nobody waited.

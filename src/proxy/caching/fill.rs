@@ -168,7 +168,8 @@ impl Fill {
         };
         self.mode = mode;
         if let Some(why) = passes {
-            self.passes(why);
+            // A failure passes, and says nothing of what comes after it.
+            self.passes(why, !head.status.is_server_error());
         }
         let streams = matches!(self.mode, Mode::Pass | Mode::Keep { streams: true, .. });
         if streams {
@@ -178,10 +179,10 @@ impl Fill {
     }
 
     /// Others need not wait for an answer that is not theirs.
-    fn passes(&self, why: NotKept) {
+    fn passes(&self, why: NotKept, lasts: bool) {
         let cache = &self.proxy.cache;
         cache.metrics.not_kept(&self.route.name, why.as_str());
-        if !matches!(why, NotKept::Raced | NotKept::Head) {
+        if lasts && !matches!(why, NotKept::Raced | NotKept::Head) {
             cache.uncacheable.remember(self.hash, timer::uptime());
         }
         cache.fetches.remove(self.hash, &self.fetch);
@@ -248,7 +249,7 @@ impl Fill {
                         self.fetch.push(self.body.split().freeze());
                     }
                     self.body = BytesMut::new();
-                    self.passes(why);
+                    self.passes(why, true);
                 }
                 if streams || matches!(self.mode, Mode::Pass) {
                     self.fetch.push(chunk);

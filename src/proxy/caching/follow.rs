@@ -44,14 +44,13 @@ impl Proxy {
         asking: &Asking<'_>,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
-        held: Held,
+        (held, like): (Held, Option<Arc<Stored>>),
         why: Forward,
     ) -> Result<Followed, Refusal> {
         let received = down.request();
         let (filed, tagged) = asking.filing.file(cx, asking.route, asking.caching, &received.headers, &self.cache);
         let priority = place::priority(cx, asking.route, &received.headers);
-        let kept = held.as_ref().map(|(object, _)| object);
-        let key = fetch_key(asking, received, kept);
+        let key = fetch_key(asking, received, like.as_ref());
         let hash = self.cache.memory.key(&asking.filing.key).hash();
         // Who wants the origin's word, not another's, and who compares, goes alone.
         let alone = asking.observes
@@ -177,6 +176,8 @@ impl Proxy {
                 let refusal = Refusal::new(Reason::UpstreamReset, "it failed");
                 self.stale_or(cx, asking, down, timer, held, None, refusal).await
             }
+            // It was the one who began it that left.
+            Progress::Failed(refusal) if refusal.reason == Reason::ClientLeft => Ok(Followed::Again),
             Progress::Failed(refusal) => self.stale_or(cx, asking, down, timer, held, None, refusal).await,
         }
     }

@@ -148,8 +148,12 @@ impl Proxy {
             let found = self.found(&asking, &down.request().headers);
             let why = match &found {
                 Found::None => Forward::UriMiss,
-                Found::Others => Forward::VaryMiss,
+                Found::Others(_) => Forward::VaryMiss,
                 Found::Object(..) => Forward::Stale,
+            };
+            let like = match &found {
+                Found::None => None,
+                Found::Others(object) | Found::Object(object, _) => Some(object.clone()),
             };
             let held = match found {
                 Found::Object(object, life) if !asking.observes => {
@@ -175,7 +179,7 @@ impl Proxy {
                     Some((object, life))
                 }
                 Found::Object(object, life) => Some((object, life)),
-                Found::None | Found::Others => None,
+                Found::None | Found::Others(_) => None,
             };
             if asking.control.only_if_cached {
                 return Err(Reason::OnlyIfCached.into());
@@ -191,7 +195,7 @@ impl Proxy {
                 let result = if uncacheable { CacheResult::Bypass } else { CacheResult::Miss };
                 return Ok(self.sends_on(route, result));
             }
-            match self.fetch(cx, &asking, down, timer, held, why).await? {
+            match self.fetch(cx, &asking, down, timer, (held, like), why).await? {
                 follow::Followed::Answered => return Ok(Looked::Answered),
                 follow::Followed::SendOn => return Ok(self.sends_on(route, CacheResult::Bypass)),
                 follow::Followed::Again => {}
@@ -244,7 +248,9 @@ impl Proxy {
             let selector = object.selector();
             selector.is_empty() || Names::of_joined(selector.names).matches(selector.values, headers)
         };
-        let Some(object) = variants.find(selects) else { return Found::Others };
+        let Some(object) = variants.find(selects) else {
+            return variants.as_slice().first().map_or(Found::None, |object| Found::Others(object.clone()));
+        };
         let mut life = object.life();
         match memory.state(object) {
             Validity::Valid => {}
@@ -262,8 +268,8 @@ impl Proxy {
 enum Found {
     /// Nothing.
     None,
-    /// Answers to requests that say something else.
-    Others,
+    /// Answers to requests that say something else; the newest of them.
+    Others(Arc<Stored>),
     /// This. Its life may be shorter than it was when it was stored.
     Object(Arc<Stored>, Life),
 }

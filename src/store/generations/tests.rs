@@ -31,7 +31,11 @@ fn names_of_two_kinds_are_two_names() {
     let kinds = [Kind::Tag, Kind::Url, Kind::Path, Kind::Pattern, Kind::Route];
     let slots: std::collections::HashSet<_> = kinds.map(|kind| generations.slot(kind, b"/a")).into();
     assert_eq!(slots.len(), kinds.len());
-    assert_ne!(Generations::new([3, 4]).slot(Kind::Tag, b"a"), generations.slot(Kind::Tag, b"a"), "the seed says where");
+    assert_ne!(
+        Generations::new([3, 4]).slot(Kind::Tag, b"a"),
+        generations.slot(Kind::Tag, b"a"),
+        "the seed says where"
+    );
 }
 
 #[test]

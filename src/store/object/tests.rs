@@ -4,7 +4,13 @@ use crate::store::generations::{Generations, Kind};
 const NAMES: &[u8] = b"accept-language";
 
 /// An object of the host h, filed under its path, with a number as its life.
-pub(in crate::store) fn object(generations: &Generations, path: &str, values: &str, body: &[u8], life: u32) -> Object<u32> {
+pub(in crate::store) fn object(
+    generations: &Generations,
+    path: &str,
+    values: &str,
+    body: &[u8],
+    life: u32,
+) -> Object<u32> {
     filed(generations, generations.now(), path, values, body, life)
 }
 

@@ -115,6 +115,6 @@ proptest! {
         merge(&mut twice, &new);
         prop_assert_eq!(&once, &twice);
         prop_assert!(stored.keys().all(|name| name == "age" || once.contains_key(name)), "a 304 removes no field");
-        prop_assert_eq!(once.get_all("set-cookie").iter().count(), stored.get_all("set-cookie").iter().count());
+        prop_assert_eq!(once.contains_key("set-cookie"), stored.contains_key("set-cookie"), "no cookie comes to what has none");
     }
 }

@@ -44,6 +44,7 @@ fn what_the_answer_says() {
         (200, &[("cache-control", "max-age=60"), ("age", "90")], None),
         (200, &[("expires", "0")], Some(Expired)),
         (200, &[FRESH, ("set-cookie", "a=b")], Some(SetCookie)),
+        (200, &[FRESH, ("set-cookie", "")], Some(SetCookie)),
         (200, &[FRESH, ("vary", "*")], Some(VaryStar)),
         (200, &[FRESH, ("vary", nine)], Some(VaryTooMany)),
         (200, &[FRESH, ("vary", &nine[..nine.len() - 3])], None),
@@ -161,4 +162,22 @@ fn the_words_are_all_different() {
     ];
     let words: std::collections::BTreeSet<_> = all.iter().map(|why| why.as_str()).collect();
     assert_eq!(words.len(), all.len());
+}
+
+#[test]
+fn a_cookie_is_kept_by_the_standard_alone_and_only_what_is_meant_to_be_stored_and_came_to_nobody_in_particular() {
+    let cookie = ("set-cookie", "a=b");
+    let nobody = Asked { get: true, no_store: false, credential: false, authorization: false };
+    let somebody = Asked { credential: true, ..nobody };
+    let standard = Rules { partition: Partition::Standard, ..Rules::default() };
+    let replaced = Rules { replace: true, ttl: Duration::from_secs(60), ..standard.clone() };
+    let times = Times { sent: 0, received: 0 };
+    let said = |asked: &Asked, rules: &Rules, fields: &[(&str, &str)]| {
+        storable(asked, 200, &head(fields), rules, times).is_ok()
+    };
+    assert!(said(&nobody, &standard, &[FRESH, cookie]));
+    assert!(!said(&somebody, &standard, &[FRESH, cookie]), "a credential came");
+    assert!(!said(&nobody, &standard, &[("etag", "\"a\""), cookie]), "nobody says that it may be stored");
+    assert!(!said(&nobody, &replaced, &[FRESH, cookie]), "it is not the origin that says how long");
+    assert!(!said(&nobody, &Rules::default(), &[FRESH, cookie]));
 }
