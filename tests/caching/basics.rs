@@ -209,7 +209,8 @@ fn http_1_0_clients_are_served_as_they_can_read() {
 fn what_the_route_changes_in_answers_is_changed_in_hits_by_the_present_configuration() {
     let origin = numbered("Cache-Control: max-age=60\r\nServer: secret\r\nX-Mine: app\r\n");
     let text = |version: &str| {
-        let change = format!("response: {{ set: {{ x-mine: \"{version}\" }}, add: {{ x-more: m }}, remove: [server] }}");
+        let change =
+            format!("response: {{ set: {{ x-mine: \"{version}\" }}, add: {{ x-more: m }}, remove: [server] }}");
         yaml(&origin, &format!("routes: [{{ name: all, cache: {{}}, headers: {{ {change} }} }}]"))
     };
     let proxy = Proxy::start(&text("1"));

@@ -264,9 +264,8 @@ fn a_more_urgent_waiter_moves_the_fetch_forward() {
         client.request("GET", target, &[("X-Priority", priority)], b"");
         client
     };
-    let depth = |priority: &str| {
-        proxy.metric(&format!("outboard_queue_depth{{priority=\"{priority}\",upstream=\"app\"}}"))
-    };
+    let depth =
+        |priority: &str| proxy.metric(&format!("outboard_queue_depth{{priority=\"{priority}\",upstream=\"app\"}}"));
     let mut clients = vec![open("/held", "normal")];
     eventually("it has the place", || origin.count() == 1);
     clients.push(open("/hot", "low"));
