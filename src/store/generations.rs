@@ -102,9 +102,28 @@ pub struct Generations {
 }
 
 /// What is known of an object before its marks are looked at.
+#[derive(Debug, Clone, Copy)]
 struct Asked {
     told: u64,
     known: u64,
+}
+
+impl Asked {
+    /// From what its marks say. Taken down is the count of before they were looked at: raises that were told since may be
+    /// in what was seen, or not.
+    fn conclude<L: Copy>(self, found: State, object: &Object<L>) -> State {
+        let Asked { told, known } = self;
+        match found {
+            State::Valid if known == SOFTENED => State::Soft,
+            // A sweep may have reached the object meanwhile, and its prefixes may have left the list before we read that.
+            State::Valid => match object.seen().compare_exchange(known, told, SeqCst, SeqCst) {
+                Err(SWEPT) => State::Gone,
+                Err(SOFTENED) => State::Soft,
+                _ => State::Valid,
+            },
+            other => other,
+        }
+    }
 }
 
 /// The right to put something into the store, for as long as it is held. Not to be held for long.
@@ -209,32 +228,18 @@ impl Generations {
 
     /// What became of an object. Nothing is looked up where nothing was raised since the object was last asked about.
     pub fn state<L: Copy>(&self, object: &Object<L>) -> State {
-        self.settle(self.ask(object), object)
+        let asked = self.ask(object);
+        match asked {
+            Asked { told, known } if known == told => State::Valid,
+            Asked { known: SWEPT, .. } => State::Gone,
+            _ => asked.conclude(self.look(object.slots(), object.filed_at(), object.place()), object),
+        }
     }
 
-    /// First what is known, and then the marks: in the other order a raise could come between.
+    /// What is known of an object. First this, and then the marks: in the other order a raise could come between.
     fn ask<L: Copy>(&self, object: &Object<L>) -> Asked {
         let told = self.told.load(SeqCst);
         Asked { told, known: object.seen().load(SeqCst) }
-    }
-
-    fn settle<L: Copy>(&self, Asked { told, known }: Asked, object: &Object<L>) -> State {
-        if known == told {
-            return State::Valid;
-        }
-        if known == SWEPT {
-            return State::Gone;
-        }
-        match self.look(object.slots(), object.filed_at(), object.place()) {
-            State::Valid if known == SOFTENED => State::Soft,
-            // A sweep may have reached the object meanwhile, and its prefixes may have left the list before we read that.
-            State::Valid => match object.seen().compare_exchange(known, told, SeqCst, SeqCst) {
-                Err(SWEPT) => State::Gone,
-                Err(SOFTENED) => State::Soft,
-                _ => State::Valid,
-            },
-            other => other,
-        }
     }
 
     /// Whether who asks now may have the answer of a running fetch: nothing that it is filed under was raised since it

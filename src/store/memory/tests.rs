@@ -51,6 +51,13 @@ fn check(memory: &Memory<u32>) {
 }
 
 #[test]
+fn a_task_may_wait_for_room_on_any_thread() {
+    fn check<T: Send>() {}
+    check::<Insert<'_, u32>>();
+    check::<Variants<u32>>();
+}
+
+#[test]
 fn what_was_stored_last_is_found() {
     let memory = memory(8 * MIB);
     assert!(get(&memory, "/a").is_empty());
