@@ -266,3 +266,20 @@ fn a_change_ends_what_is_stale_too() {
     await_stores(&proxy, "raced", 1.0);
     assert_eq!((ask(&proxy, "/", &[]).text().as_str(), origin.count()), ("answer 3", 4));
 }
+
+/// It got one more coding while it was asked whether it holds.
+#[test]
+fn a_refusal_ends_it_in_every_coding() {
+    let long = "{\"a\": 1}".repeat(400);
+    let fields = "Cache-Control: max-age=60\r\nContent-Type: application/json\r\n";
+    let origin = scripted(move |_, number| {
+        Some(if number == 0 { answer(200, fields, &long) } else { answer(403, "", "refused") })
+    });
+    let proxy = start(&origin, WINDOWS);
+    assert_eq!(ask(&proxy, "/", &[]).status, 200);
+    expire(&proxy);
+    let stale = ask(&proxy, "/", &[("Accept-Encoding", "gzip")]);
+    assert_eq!((stale.status, stale.header("content-encoding")), (200, Some("gzip")));
+    await_refresh(&proxy, "failed", 1.0);
+    assert_eq!(ask(&proxy, "/", &[]).text(), "refused");
+}
