@@ -10,10 +10,8 @@ const CARD: &str = "4111111111111111";
 /// Says who asks, and how many asked before.
 fn whoami(fields: &'static str) -> Origin {
     scripted(move |head, number| {
-        let who: Vec<&str> = ["authorization", "cookie", "x-api-key", "x-token"]
-            .iter()
-            .flat_map(|name| head.header_all(name))
-            .collect();
+        let who: Vec<&str> =
+            ["authorization", "cookie", "x-api-key", "x-token"].iter().flat_map(|name| head.header_all(name)).collect();
         Some(answer(200, fields, &format!("{} {number}", who.join(","))))
     })
 }
@@ -190,13 +188,7 @@ fn who_might_ask_for_something_else_is_no_part_of_it() {
     let origin = numbered(MINUTE);
     let proxy = start(&origin, "");
     assert_eq!(ask(&proxy, "/", &[]).text(), "0");
-    let names = [
-        "X-HTTP-Method-Override",
-        "X-HTTP-Method",
-        "X-Method-Override",
-        "X-Original-URL",
-        "X-Rewrite-URL",
-    ];
+    let names = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL"];
     for (number, name) in names.iter().enumerate() {
         assert_eq!(ask(&proxy, "/", &[(name, "DELETE")]).text(), (number + 1).to_string(), "{name} is not served");
         assert_eq!(ask(&proxy, "/", &[]).text(), "0", "{name} is not stored");
