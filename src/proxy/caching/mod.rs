@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, header};
 use pingora::http::RequestHeader;
+use tokio::sync::Notify;
 
 use super::context::Context;
 use super::downstream::Downstream;
@@ -81,6 +82,8 @@ pub struct Cache {
     fetches: Fetches,
     /// Fetches that nobody waits for.
     refreshes: Arc<AtomicUsize>,
+    /// Told when all that was stored is forgotten: what is to be warm is not any more.
+    forgotten: Notify,
     /// Keeps the hashes of credentials secret.
     secret: [u64; 2],
 }
@@ -99,6 +102,7 @@ impl Cache {
             uncacheable: Uncacheable::new(UNCACHEABLE),
             fetches: Fetches::default(),
             refreshes: Arc::default(),
+            forgotten: Notify::new(),
             secret: pair()?,
         })
     }
