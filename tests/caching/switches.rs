@@ -84,9 +84,8 @@ fn a_change_while_it_is_off_ends_what_is_stored() {
 #[test]
 fn a_reload_keeps_what_is_stored_where_nothing_of_it_changed() {
     let origin = numbered("Cache-Control: max-age=60\r\n");
-    let text = |level: &str, ttl: &str| {
-        format!("logging: {{ level: {level} }}\n{}", caching(&origin, &format!("ttl: {ttl}")))
-    };
+    let text =
+        |level: &str, ttl: &str| format!("logging: {{ level: {level} }}\n{}", caching(&origin, &format!("ttl: {ttl}")));
     let proxy = Proxy::start(&text("info", "1m"));
     let reload = |text: &str| {
         proxy.write_config(text);

@@ -77,9 +77,7 @@ fn a_vary_that_changes_never_serves_one_for_another() {
         Some(answer(200, &format!("Cache-Control: max-age=60\r\nVary: {vary}\r\n"), &tenant))
     });
     let proxy = start(&origin, "");
-    let tenant = |tenant: &str, language: &str| {
-        ask(&proxy, "/", &[("X-Tenant", tenant), ("X-Lang", language)]).text()
-    };
+    let tenant = |tenant: &str, language: &str| ask(&proxy, "/", &[("X-Tenant", tenant), ("X-Lang", language)]).text();
     assert_eq!((tenant("a", "de"), tenant("b", "en"), tenant("c", "en")), ("a".into(), "b".into(), "c".into()));
     assert_eq!((tenant("b", "en"), tenant("c", "en"), origin.count()), ("b".into(), "c".into(), 3));
 }

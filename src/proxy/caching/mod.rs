@@ -185,7 +185,7 @@ impl Proxy {
                 Found::Object(object, life) => Some((object, life)),
                 Found::None | Found::Others(_) => None,
             };
-            if asking.control.only_if_cached {
+            if asking.control.only_if_cached && !asking.observes {
                 return Err(Reason::OnlyIfCached.into());
             }
             let headers = &down.request().headers;
