@@ -244,6 +244,20 @@ impl Proxy {
         Some(Asking { route, caching, filing, control, asked, observes: mode == Mode::Observe })
     }
 
+    /// Whether something else is stored by now than what was found.
+    fn is_outdated(&self, asking: &Asking<'_>, headers: &HeaderMap, held: Option<&(Arc<Stored>, Life)>) -> bool {
+        match self.found(asking, headers) {
+            Found::Object(object, _) => held.is_none_or(|(held, _)| !held.is_same(&object)),
+            Found::None | Found::Others(_) => false,
+        }
+    }
+
+    /// Ends a fetch before it began.
+    fn call_off(&self, hash: u64, fetch: &Arc<fetch::Fetch>) {
+        self.cache.fetches.remove(hash, fetch);
+        fetch.tell_all(fetch::Progress::Raced);
+    }
+
     /// What is stored for a request.
     fn found(&self, asking: &Asking<'_>, headers: &HeaderMap) -> Found {
         let memory = &self.cache.memory;
