@@ -309,3 +309,39 @@ fn a_more_urgent_waiter_moves_the_fetch_forward() {
     let order: Vec<String> = origin.requests().into_iter().map(|r| r.target).collect();
     assert_eq!(order, ["/held", "/hot", "/other"]);
 }
+
+/// What the answers vary by is not known before the first one is there.
+#[test]
+fn who_waits_for_an_answer_that_is_another_variant_gets_its_own() {
+    let origin = scripted(|head, _| {
+        let language = head.header("x-lang").unwrap_or("none").to_owned();
+        std::thread::sleep(Duration::from_millis(50));
+        Some(answer(200, "Cache-Control: max-age=60\r\nVary: X-Lang\r\n", &language))
+    });
+    let proxy = start(&origin, "coalesce: { wait: 10s }");
+    let languages: Vec<String> = (0..40).map(|n| format!("l{}", n % 8)).collect();
+    let clients: Vec<_> = languages.iter().map(|l| (l, crowd(&proxy, 1, &[("X-Lang", l)]).remove(0))).collect();
+    for (language, mut client) in clients {
+        assert_eq!(&client.read_response().text(), language);
+    }
+    assert_eq!((origin.count(), proxy.metric("outboard_cache_objects")), (8, 8.0));
+}
+
+#[test]
+fn a_stream_that_is_reset_leaves_the_fetch_to_the_others() {
+    let gate = Gate::default();
+    let origin = gated(&gate, MINUTE);
+    let proxy = start(&origin, "coalesce: { wait: 14s }");
+    let client = http2::Client::connect(proxy.addr("inbound"));
+    let mut first = client.stream(http2::Client::build("GET", "/hot"), true).unwrap();
+    eventually("the application is asked", || origin.count() == 1);
+    let others: Vec<_> = (0..5).map(|_| client.stream(http2::Client::build("GET", "/hot"), true).unwrap()).collect();
+    proxy.await_metric("outboard_requests_in_flight{route=\"all\"}", 6.0);
+    first.reset(h2::Reason::CANCEL);
+    proxy.await_metric("outboard_requests_in_flight{route=\"all\"}", 5.0);
+    gate.open();
+    for stream in others {
+        assert_eq!(stream.answer().unwrap().body, b"answer 0");
+    }
+    assert_eq!(origin.count(), 1);
+}
