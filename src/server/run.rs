@@ -196,7 +196,7 @@ impl Running {
         tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), config = shared.proxy.state.load().hash, admin = %self.admin_address, probes = probes.map(tracing::field::display));
         self.offer_upgrade(administration);
         tokio::spawn(cpu::keep_watching(std::mem::take(&mut self.governor), self.threads));
-        self.traffic.handle.spawn(shared.proxy.clone().warm());
+        self.traffic.handle.spawn(shared.proxy.clone().keep_warm());
         tokio::spawn(look_around(shared.clone(), self.listeners.iter().filter_map(|(_, g)| g.tls.clone()).collect()));
         self.listeners.clear();
         match signals {

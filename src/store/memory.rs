@@ -166,9 +166,9 @@ impl<L: Copy> Memory<L> {
         self.count_out(&gone)
     }
 
-    /// Drops one answer, if it is still there.
+    /// Drops one answer, if it is still there: also where it has got one more coding meanwhile.
     pub fn remove_variant(&self, object: &Arc<Object<L>>) -> bool {
-        self.retain(self.key(object.key()), |other| !Arc::ptr_eq(other, object)) > 0
+        self.retain(self.key(object.key()), |other| !other.is_same(object)) > 0
     }
 
     /// Drops everything.

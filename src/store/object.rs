@@ -181,6 +181,11 @@ impl<L: Copy> Object<L> {
         }
     }
 
+    /// Whether the two are one answer, in whatever codings it is kept.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.data.as_ptr() == other.data.as_ptr()
+    }
+
     /// The primary key.
     pub fn key(&self) -> &[u8] {
         self.part(0, self.key_len())

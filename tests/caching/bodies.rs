@@ -219,3 +219,33 @@ fn http_2_on_both_sides() {
     }
     assert_eq!((origin.count(), results(&proxy, "hit")), (2, 4.0));
 }
+
+#[test]
+fn a_stream_that_the_application_resets_is_not_stored() {
+    let number = AtomicUsize::new(0);
+    let origin = H2Origin::serve(move |_, mut respond| {
+        let number = number.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let head = http::Response::builder().status(200).header("cache-control", "max-age=60").body(()).unwrap();
+            let Ok(mut send) = respond.send_response(head, false) else { return };
+            let _ = send.send_data("part".into(), number > 0);
+            if number == 0 {
+                send.send_reset(h2::Reason::INTERNAL_ERROR);
+            }
+        }
+    });
+    let text = format!(
+        "listeners: [{{ name: inbound, address: \"127.0.0.1:0\" }}]\n\
+         upstreams: {{ app: {{ endpoints: [\"{origin}\"], protocol: h2c }} }}\n\
+         routes: [{{ name: all, retry: off, cache: {{}} }}]\n"
+    );
+    let proxy = Proxy::start(&text);
+    let mut client = Client::connect(proxy.addr("inbound"));
+    client.request("GET", "/", &[], b"");
+    if let Ok(answer) = client.try_read_response("GET") {
+        assert_eq!((answer.status, answer.reason()), (502, "upstream_reset"));
+    }
+    proxy.await_metric("outboard_requests_in_flight{route=\"all\"}", 0.0);
+    assert_eq!(proxy.metric("outboard_cache_objects"), 0.0);
+    assert_eq!((ask(&proxy, "/", &[]).text().as_str(), origin.count()), ("part", 2));
+}

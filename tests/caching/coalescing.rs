@@ -26,10 +26,6 @@ fn crowd(proxy: &Proxy, count: usize, headers: &[(&str, &str)]) -> Vec<Client> {
     (0..count).map(asks).collect()
 }
 
-fn in_flight(proxy: &Proxy) -> f64 {
-    proxy.metric("outboard_requests_in_flight{route=\"all\"}")
-}
-
 #[test]
 fn a_thousand_at_once_are_one_fetch() {
     let gate = Gate::default();
@@ -43,6 +39,29 @@ fn a_thousand_at_once_are_one_fetch() {
     }
     assert_eq!((origin.count(), results(&proxy, "miss"), results(&proxy, "coalesced")), (1, 1.0, 999.0));
     assert_eq!(proxy.metric("outboard_cache_objects"), 1.0);
+}
+
+/// Who has looked in vain, and comes to fetch it when it has just been stored, looks again.
+#[test]
+fn a_fetch_that_ends_while_another_looks_is_not_made_again() {
+    let origin = Origin::answer(minute("quick"));
+    let proxy = start(&origin, "");
+    let (addr, rounds) = (proxy.addr("inbound"), 300);
+    let barrier = Arc::new(std::sync::Barrier::new(8));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let barrier = barrier.clone();
+            std::thread::spawn(move || {
+                let mut client = Client::connect(addr);
+                for round in 0..rounds {
+                    barrier.wait();
+                    assert_eq!(client.get(&format!("/{round}")).text(), "quick");
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert_eq!((origin.count(), results(&proxy, "miss")), (rounds, rounds as f64));
 }
 
 #[test]
@@ -201,6 +220,15 @@ fn inside_is_full(inside: &AtomicUsize) -> bool {
 }
 
 #[test]
+fn a_failure_says_nothing_of_what_comes_after_it() {
+    let origin = scripted(|_, number| Some(if number == 0 { answer(503, "", "failed") } else { minute("well") }));
+    let proxy = start(&origin, "");
+    assert_eq!(ask(&proxy, "/hot", &[]).status, 503);
+    assert_eq!((ask(&proxy, "/hot", &[]).text(), ask(&proxy, "/hot", &[]).text()), ("well".into(), "well".into()));
+    assert_eq!((origin.count(), results(&proxy, "hit")), (2, 1.0));
+}
+
+#[test]
 fn a_failure_is_every_waiters_and_nobody_hangs() {
     let gate = Gate::default();
     let held = gate.clone();
@@ -280,5 +308,40 @@ fn a_more_urgent_waiter_moves_the_fetch_forward() {
     }
     let order: Vec<String> = origin.requests().into_iter().map(|r| r.target).collect();
     assert_eq!(order, ["/held", "/hot", "/other"]);
-    assert_eq!(in_flight(&proxy), 0.0);
+}
+
+/// What the answers vary by is not known before the first one is there.
+#[test]
+fn who_waits_for_an_answer_that_is_another_variant_gets_its_own() {
+    let origin = scripted(|head, _| {
+        let language = head.header("x-lang").unwrap_or("none").to_owned();
+        std::thread::sleep(Duration::from_millis(50));
+        Some(answer(200, "Cache-Control: max-age=60\r\nVary: X-Lang\r\n", &language))
+    });
+    let proxy = start(&origin, "coalesce: { wait: 10s }");
+    let languages: Vec<String> = (0..40).map(|n| format!("l{}", n % 8)).collect();
+    let clients: Vec<_> = languages.iter().map(|l| (l, crowd(&proxy, 1, &[("X-Lang", l)]).remove(0))).collect();
+    for (language, mut client) in clients {
+        assert_eq!(&client.read_response().text(), language);
+    }
+    assert_eq!((origin.count(), proxy.metric("outboard_cache_objects")), (8, 8.0));
+}
+
+#[test]
+fn a_stream_that_is_reset_leaves_the_fetch_to_the_others() {
+    let gate = Gate::default();
+    let origin = gated(&gate, MINUTE);
+    let proxy = start(&origin, "coalesce: { wait: 14s }");
+    let client = http2::Client::connect(proxy.addr("inbound"));
+    let mut first = client.stream(http2::Client::build("GET", "/hot"), true).unwrap();
+    eventually("the application is asked", || origin.count() == 1);
+    let others: Vec<_> = (0..5).map(|_| client.stream(http2::Client::build("GET", "/hot"), true).unwrap()).collect();
+    proxy.await_metric("outboard_requests_in_flight{route=\"all\"}", 6.0);
+    first.reset(h2::Reason::CANCEL);
+    proxy.await_metric("outboard_requests_in_flight{route=\"all\"}", 5.0);
+    gate.open();
+    for stream in others {
+        assert_eq!(stream.answer().unwrap().body, b"answer 0");
+    }
+    assert_eq!(origin.count(), 1);
 }

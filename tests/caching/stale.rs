@@ -266,3 +266,62 @@ fn a_change_ends_what_is_stale_too() {
     await_stores(&proxy, "raced", 1.0);
     assert_eq!((ask(&proxy, "/", &[]).text().as_str(), origin.count()), ("answer 3", 4));
 }
+
+/// It got one more coding while it was asked whether it holds.
+#[test]
+fn a_refusal_ends_it_in_every_coding() {
+    let long = "{\"a\": 1}".repeat(400);
+    let fields = "Cache-Control: max-age=60\r\nContent-Type: application/json\r\n";
+    let origin = scripted(move |_, number| {
+        Some(if number == 0 { answer(200, fields, &long) } else { answer(403, "", "refused") })
+    });
+    let proxy = start(&origin, WINDOWS);
+    assert_eq!(ask(&proxy, "/", &[]).status, 200);
+    expire(&proxy);
+    let stale = ask(&proxy, "/", &[("Accept-Encoding", "gzip")]);
+    assert_eq!((stale.status, stale.header("content-encoding")), (200, Some("gzip")));
+    await_refresh(&proxy, "failed", 1.0);
+    assert_eq!(ask(&proxy, "/", &[]).text(), "refused");
+}
+
+#[test]
+fn the_drain_does_not_wait_for_a_fetch_that_nobody_wants() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = scripted(move |_, _| {
+        held.wait();
+        Some(minute("late"))
+    });
+    let proxy = Proxy::start(&yaml(&origin, "drain: { delay: 100ms }\nroutes: [{ name: all, cache: {} }]"));
+    let mut client = Client::connect(proxy.addr("inbound"));
+    client.request("GET", "/", &[], b"");
+    eventually("the application is asked", || origin.count() == 1);
+    client.reset();
+    proxy.await_metric("outboard_requests_in_flight{route=\"all\"}", 0.0);
+    proxy.signal(Signal::TERM);
+    assert!(proxy.wait(Duration::from_secs(5)).success());
+    gate.open();
+}
+
+#[test]
+fn the_drain_waits_for_who_waits_for_a_fetch() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = scripted(move |_, _| {
+        held.wait();
+        Some(minute("late"))
+    });
+    let routes = "routes: [{ name: all, cache: { coalesce: { wait: 14s } } }]";
+    let proxy = Proxy::start(&yaml(&origin, &format!("drain: {{ delay: 100ms }}\n{routes}")));
+    let mut clients: Vec<Client> = (0..5).map(|_| Client::connect(proxy.addr("inbound"))).collect();
+    clients.iter_mut().for_each(|client| client.request("GET", "/", &[], b""));
+    proxy.await_metric("outboard_requests_in_flight{route=\"all\"}", 5.0);
+    clients.remove(0).reset();
+    proxy.signal(Signal::TERM);
+    eventually("nobody is let in any more", || std::net::TcpStream::connect(proxy.addr("inbound")).is_err());
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.read_response().text(), "late");
+    }
+    assert!(proxy.wait(Duration::from_secs(10)).success());
+}

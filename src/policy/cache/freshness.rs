@@ -118,6 +118,12 @@ impl Life {
         !self.has(NO_CACHE) && (self.lifetime > 0 || self.stale_while_revalidate > 0 || self.stale_if_error > 0)
     }
 
+    /// Whether each request has to ask the origin about it, however young it is: then nobody gains by waiting for another's
+    /// word.
+    pub fn is_for_one_request(&self) -> bool {
+        self.has(NO_CACHE) || self.lifetime <= self.age && self.stale_while_revalidate == 0
+    }
+
     /// Makes it stale, for those who asked for that (a soft purge): what may be served stale still may be.
     pub fn expire(&mut self, now: u64) {
         self.lifetime = self.lifetime.min(self.age(now));

@@ -25,9 +25,10 @@ pub(super) struct Filing {
 
 /// Fields by which some applications are told another method or another target than the one that is asked for. A request
 /// with one of them is no part of the cache: nobody else would get an answer to what it asks.
-const OTHER_TARGET: [HeaderName; 4] = [
+const OTHER_TARGET: [HeaderName; 5] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
 ];

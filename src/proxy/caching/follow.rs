@@ -52,8 +52,10 @@ impl Proxy {
         let priority = place::priority(cx, asking.route, &received.headers);
         let key = fetch_key(asking, received, like.as_ref());
         let hash = self.cache.memory.key(&asking.filing.key).hash();
-        // Who wants the origin's word, not another's, and who compares, goes alone.
+        // Who wants the origin's word, not another's, and who compares, goes alone. So does who asks for what is as stale
+        // as ever when it comes: of those who wait each had to ask after all, one behind the other.
         let alone = asking.observes
+            || held.as_ref().is_some_and(|(object, _)| object.life().is_for_one_request())
             || cx.method == http::Method::HEAD
             || asking.control.no_cache
             || asking.control.max_age == Some(0);
@@ -69,6 +71,11 @@ impl Proxy {
             self.cache.fetches.join(hash, &key, may_join, || new(&key))
         };
         match joined {
+            // Another's fetch ended between the look and this.
+            Joined::Leads(fetch) if !alone && self.is_outdated(asking, &received.headers, held.as_ref()) => {
+                self.call_off(hash, &fetch);
+                Ok(Followed::Again)
+            }
             Joined::Leads(fetch) => {
                 let leader = Leader(fetch.clone());
                 let stale = held.as_ref().is_some_and(|held| may_serve(asking, held));

@@ -9,7 +9,7 @@ use pingora::http::ResponseHeader;
 use super::fetch::{Progress, Told};
 use super::fill::{Fill, NotKept, Why};
 use super::{Stored, filing};
-use crate::codec;
+use crate::codec::{self, DecodeError};
 use crate::policy::cache::store::{self, storable};
 use crate::policy::cache::{Times, fields as rules, merge};
 use crate::policy::compression::Coding;
@@ -32,7 +32,7 @@ pub(super) struct Kept {
 /// Stores an answer, and tells all who wait for it.
 pub(super) async fn came(fill: Fill, kept: Kept) {
     let Kept { head, stored, body, streams } = kept;
-    let has_card = holds_card_number(&fill, &head, &body);
+    let unfit = unfit(&fill, &head, &body);
     if let (Why::Compare, Some(held)) = (fill.why, &fill.held) {
         let same = held.body() == &body[..] && held.status() == head.status.as_u16();
         fill.proxy.cache.metrics.compared(&fill.route.name, same);
@@ -41,10 +41,10 @@ pub(super) async fn came(fill: Fill, kept: Kept) {
     let mut lines = Lines::default();
     head_lines(&head, &stored, &mut lines);
     let object = build(&fill, &stored, head.status, &lines, body, &head.headers);
-    let kept = match (object, has_card) {
+    let kept = match (object, unfit) {
         (None, _) => Err((None, NotKept::TooLarge)),
-        (Some(object), true) => Err((Some(Arc::new(object)), NotKept::CardNumber)),
-        (Some(object), false) => insert(&fill, object).await,
+        (Some(object), Some(why)) => Err((Some(Arc::new(object)), why)),
+        (Some(object), None) => insert(&fill, object).await,
     };
     if streams {
         fill.fetch.end(Ok(()));
@@ -61,6 +61,7 @@ pub(super) async fn came(fill: Fill, kept: Kept) {
         Err((object, why)) => {
             fill.proxy.cache.metrics.not_kept(&fill.route.name, why.as_str());
             if why != NotKept::Raced {
+                fill.drop_held();
                 fill.proxy.cache.uncacheable.remember(fill.hash, timer::uptime());
             }
             match object {
@@ -87,13 +88,27 @@ pub(super) async fn validated(fill: Fill, not_modified: &ResponseHeader) {
     if !not_modified.headers.contains_key(header::DATE) {
         head.insert(header::DATE, pingora::protocols::http::date::get_cached_date());
     }
-    let stored = storable(&fill.asked, held.status(), &head, &caching.rules, times);
-    let Ok(stored) = stored else {
-        // It may be served this once, and is not kept any longer.
-        fill.proxy.cache.memory.remove_variant(&held);
+    if !fill.tagged {
+        // Whoever files it anew under fewer tags keeps a change from ending it. It stays as it was.
+        fill.proxy.cache.metrics.not_kept(&fill.route.name, NotKept::TagMissing.as_str());
         fill.fetch.tell(Told::Whole { object: held, validated: true, kept: false, age: None });
         fill.over(Progress::NotStored);
         return;
+    }
+    let stored = match head.values().any(|value| redact::has_card_number(value.as_bytes())) {
+        true => Err(NotKept::CardNumber),
+        false => storable(&fill.asked, held.status(), &head, &caching.rules, times).map_err(NotKept::Rules),
+    };
+    let stored = match stored {
+        Ok(stored) => stored,
+        Err(why) => {
+            // It may be served this once, and is not kept any longer.
+            fill.proxy.cache.metrics.not_kept(&fill.route.name, why.as_str());
+            fill.drop_held();
+            fill.fetch.tell(Told::Whole { object: held, validated: true, kept: false, age: None });
+            fill.over(Progress::NotStored);
+            return;
+        }
     };
     let mut lines = Lines::default();
     rules::kept(&head, &stored.drop).for_each(|(name, value)| lines.push(name.as_str().as_bytes(), value));
@@ -240,18 +255,27 @@ pub(in crate::proxy) fn fields(object: &Stored) -> HeaderMap {
     fields
 }
 
-/// Whether a card number stands in an answer: in its fields, or in its body as its reader sees it.
-fn holds_card_number(fill: &Fill, head: &ResponseHeader, body: &Bytes) -> bool {
+/// Why an answer that may be kept by its head is not after all: a card number stands in its fields, or in its body as its
+/// reader sees it; or that cannot be told, since its reader sees too much.
+fn unfit(fill: &Fill, head: &ResponseHeader, body: &Bytes) -> Option<NotKept> {
     let most = fill.route.caching.as_ref().map_or(0, |caching| caching.max_object);
     let decoded = match encoded(&head.headers) {
         Encoded::As(coding) => match codec::decode(coding, body, most * 4) {
             Ok(decoded) => Some(decoded),
+<<<<<<< HEAD
             // Nobody has looked at all of it.
             Err(codec::DecodeError::TooLong(_)) => return true,
             Err(_) => None,
+=======
+            Err(DecodeError::TooLong(_)) => return Some(NotKept::TooLarge),
+            Err(DecodeError::Memory) => return Some(NotKept::Memory),
+            // It is for its reader to make something of.
+            Err(DecodeError::Corrupt | DecodeError::Truncated) => None,
+>>>>>>> w-t-cache
         },
         Encoded::Not | Encoded::Otherwise => None,
     };
-    redact::has_card_number(decoded.as_deref().unwrap_or(body))
-        || head.headers.values().any(|value| redact::has_card_number(value.as_bytes()))
+    let has_card = redact::has_card_number(decoded.as_deref().unwrap_or(body))
+        || head.headers.values().any(|value| redact::has_card_number(value.as_bytes()));
+    has_card.then_some(NotKept::CardNumber)
 }

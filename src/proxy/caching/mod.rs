@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, header};
 use pingora::http::RequestHeader;
+use tokio::sync::Notify;
 
 use super::context::Context;
 use super::downstream::Downstream;
@@ -81,6 +82,8 @@ pub struct Cache {
     fetches: Fetches,
     /// Fetches that nobody waits for.
     refreshes: Arc<AtomicUsize>,
+    /// Told when all that was stored is forgotten: what is to be warm is not any more.
+    forgotten: Notify,
     /// Keeps the hashes of credentials secret.
     secret: [u64; 2],
 }
@@ -99,6 +102,7 @@ impl Cache {
             uncacheable: Uncacheable::new(UNCACHEABLE),
             fetches: Fetches::default(),
             refreshes: Arc::default(),
+            forgotten: Notify::new(),
             secret: pair()?,
         })
     }
@@ -181,7 +185,7 @@ impl Proxy {
                 Found::Object(object, life) => Some((object, life)),
                 Found::None | Found::Others(_) => None,
             };
-            if asking.control.only_if_cached {
+            if asking.control.only_if_cached && !asking.observes {
                 return Err(Reason::OnlyIfCached.into());
             }
             let headers = &down.request().headers;
@@ -238,6 +242,20 @@ impl Proxy {
             authorization: headers.contains_key(header::AUTHORIZATION),
         };
         Some(Asking { route, caching, filing, control, asked, observes: mode == Mode::Observe })
+    }
+
+    /// Whether something else is stored by now than what was found.
+    fn is_outdated(&self, asking: &Asking<'_>, headers: &HeaderMap, held: Option<&(Arc<Stored>, Life)>) -> bool {
+        match self.found(asking, headers) {
+            Found::Object(object, _) => held.is_none_or(|(held, _)| !held.is_same(&object)),
+            Found::None | Found::Others(_) => false,
+        }
+    }
+
+    /// Ends a fetch before it began.
+    fn call_off(&self, hash: u64, fetch: &Arc<fetch::Fetch>) {
+        self.cache.fetches.remove(hash, fetch);
+        fetch.tell_all(fetch::Progress::Raced);
     }
 
     /// What is stored for a request.

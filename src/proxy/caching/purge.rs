@@ -100,10 +100,19 @@ impl Proxy {
         self.cache.memory.generations().raise_all(How::Hard);
         self.cache.memory.clear();
         self.cache.metrics.invalidated("reload");
+        self.cache.forgotten.notify_one();
     }
 
-    /// Fetches what routes want to be warm: one after the other, without a credential. Ends with the process.
-    pub async fn warm(self: Arc<Self>) {
+    /// Fetches what routes want to be warm, now and whenever it was forgotten. Ends with the process.
+    pub async fn keep_warm(self: Arc<Self>) {
+        loop {
+            self.warm().await;
+            self.cache.forgotten.notified().await;
+        }
+    }
+
+    /// One after the other, without a credential.
+    async fn warm(self: &Arc<Self>) {
         let state = self.state.load_full();
         let until = Instant::now() + PATIENCE;
         for route in &state.table.routes {

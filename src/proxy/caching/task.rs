@@ -88,6 +88,10 @@ impl Proxy {
         let (filed, tagged) = asking.filing.file(cx, asking.route, asking.caching, &received.headers, &self.cache);
         let begin = || Arc::new(Fetch::new(&fetch_key, filed, Priority::Low));
         let Joined::Leads(fetch) = self.cache.fetches.join(hash, &fetch_key, |_| true, begin) else { return };
+        // Another refresh ended between the look and this.
+        if self.is_outdated(asking, &received.headers, Some(&(held.clone(), held.life()))) {
+            return self.call_off(hash, &fetch);
+        }
         let mut cx = cx.detached();
         // What is stored is an answer to GET, and it has the time of a request of its own.
         cx.method = Method::GET;
