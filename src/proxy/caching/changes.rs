@@ -125,6 +125,13 @@ impl Change {
         }
     }
 
+    /// A part of the answer came, or its end: it may be done only now. To be told before the client has any of it.
+    pub(in crate::proxy) fn goes_on(&self) {
+        if self.state == State::Answered {
+            self.raise(&self.named);
+        }
+    }
+
     /// It is over. To be told before the client hears of it.
     pub(in crate::proxy) fn ended(&mut self) {
         match self.state {
