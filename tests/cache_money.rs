@@ -8,6 +8,8 @@
 
 mod common;
 
+#[path = "cache_money/again.rs"]
+mod again;
 #[path = "cache_money/application.rs"]
 mod application;
 #[path = "cache_money/crossing.rs"]

@@ -26,6 +26,8 @@ pub(in crate::proxy) struct Change {
     /// Its own URL.
     own: Vec<Slot>,
     state: State,
+    /// It was tried before, and of that try nobody knows what it did: what this one answers is not all of it.
+    tried: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl Proxy {
         own.push(generations.slot(Kind::Path, &plain_path(cx.uri.path())));
         let named = route.invalidates.as_ref().map(|_| self.named(cx, route, headers)).unwrap_or_default();
         let metrics = self.metrics.cache.clone();
-        Some(Change { proxy: self.clone(), metrics, named, own, state: State::Unsent })
+        Some(Change { proxy: self.clone(), metrics, named, own, state: State::Unsent, tried: false })
     }
 
     /// What the route's section names.
@@ -92,21 +94,26 @@ impl Proxy {
 impl Change {
     /// The first byte is about to be sent.
     pub(in crate::proxy) fn sent(&mut self) {
+        self.tried |= self.state != State::Unsent;
         self.state = State::Sent;
         self.raise(&self.named);
     }
 
     /// The head of the answer came. To be told before the client has any of it.
     pub(in crate::proxy) fn answered(&mut self, cx: (&Context, &HeaderMap), status: u16, answer: &HeaderMap) {
-        // A refusal changed nothing; of a request that took too long nobody knows.
-        if (400..500).contains(&status) && status != 408 {
+        // A refusal changed nothing; of a request that took too long nobody knows. What is refused because the try before
+        // it was carried out was changed all the same.
+        if (400..500).contains(&status) && status != 408 && !self.tried {
             self.state = State::Refused;
             return;
         }
         self.state = State::Answered;
         self.raise(&self.named);
-        if (200..400).contains(&status) {
+        let succeeded = (200..400).contains(&status);
+        if succeeded || self.tried {
             self.raise(&self.own);
+        }
+        if succeeded {
             let (cx, headers) = cx;
             let target = filing::target(cx, headers);
             let generations = self.proxy.cache.memory.generations();
@@ -115,6 +122,13 @@ impl Change {
                 self.raise(&slots);
             }
             self.metrics.invalidated("change");
+        }
+    }
+
+    /// A part of the answer came, or its end: it may be done only now. To be told before the client has any of it.
+    pub(in crate::proxy) fn goes_on(&self) {
+        if self.state == State::Answered {
+            self.raise(&self.named);
         }
     }
 

@@ -110,6 +110,9 @@ impl Exchange<'_, '_> {
     /// The application's last byte was read by us: its connection and its place are free before the client has everything.
     pub(super) async fn on_answer_read(&mut self) {
         (self.stage, self.client_until) = (Stage::End, None);
+        if let Some(change) = &self.cx.change {
+            change.goes_on();
+        }
         self.answer_moved = Instant::now();
         self.cx.end_attempt(AttemptOutcome::of(self.cx.status));
         self.cx.leave_place();

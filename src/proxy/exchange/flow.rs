@@ -142,6 +142,10 @@ impl Exchange<'_, '_> {
             match read {
                 Ok(Some(chunk)) => {
                     self.answer_moved = Instant::now();
+                    // For a client that was told the length this may be the end, whatever is still to come.
+                    if let Some(change) = &self.cx.change {
+                        change.goes_on();
+                    }
                     if !self.cx.client_left && self.down.write(cx, chunk).is_err() {
                         return Poll::Ready(Event::Gone);
                     }
