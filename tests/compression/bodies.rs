@@ -140,6 +140,36 @@ fn events_are_not_held_back() {
 }
 
 #[test]
+fn events_are_not_held_back_over_http2() {
+    for more in ["", &cached("")] {
+        for encoding in ALL {
+            let (origin, say) = dictated("Content-Type: text/event-stream\r\nCache-Control: no-store\r\n");
+            let proxy = proxy(&origin, more);
+            let client = http2::Client::connect(proxy.addr("inbound"));
+            let mut head = http2::Client::build("GET", "/");
+            head.headers_mut().insert("accept-encoding", encoding.parse().unwrap());
+            let mut stream = client.stream(head, true).unwrap();
+            assert_eq!(stream.head().unwrap().1["content-encoding"], encoding);
+            let mut reader = Reader::new(encoding);
+            for n in 0..4 {
+                let event = format!("data: {n}\n\n");
+                say.send(Some(event.clone())).unwrap();
+                let mut text = String::new();
+                while text.len() < event.len() {
+                    text.push_str(&reader.read(&stream.chunk().unwrap().unwrap()));
+                }
+                assert_eq!(text, event, "{encoding} {more}");
+            }
+            say.send(None).unwrap();
+            while let Some(chunk) = stream.chunk() {
+                assert_eq!(reader.read(&chunk.unwrap()), "");
+            }
+            assert!(reader.is_whole());
+        }
+    }
+}
+
+#[test]
 fn a_stream_of_known_length_is_not_held_back_either() {
     let (say, says) = mpsc::channel::<()>();
     let says = Mutex::new(says);

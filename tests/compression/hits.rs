@@ -137,6 +137,28 @@ fn what_still_holds_is_not_encoded_again() {
 }
 
 #[test]
+fn a_fetch_asks_with_the_tag_that_was_stored() {
+    // Ours is no client that was sent another one.
+    let whole = answer("ETag: \"abc~br\"\r\nCache-Control: no-cache\r\n", json(3000));
+    let origin = Origin::serve(move |conn| {
+        while let Some(head) = conn.read_head() {
+            match head.header("if-none-match") {
+                Some("\"abc~br\"") => conn.write("HTTP/1.1 304 Not Modified\r\nETag: \"abc~br\"\r\n\r\n"),
+                _ => conn.write(&whole),
+            };
+        }
+    });
+    let proxy = proxy(&origin, "routes: [{ name: all, cache: { freshness: standard } }]");
+    for (accepts, tag) in [("br", "\"abc~br~br\""), ("identity", "\"abc~br~as-is\""), ("br", "\"abc~br~br\"")] {
+        let answer = get_as(&proxy, "/", accepts);
+        assert_eq!((answer.status, answer.header("etag")), (200, Some(tag)));
+        assert_eq!(plain(&answer), json(3000));
+    }
+    let asked: Vec<_> = origin.requests().iter().map(|r| r.header("if-none-match").map(str::to_owned)).collect();
+    assert_eq!(asked, [None, Some("\"abc~br\"".to_owned()), Some("\"abc~br\"".to_owned())]);
+}
+
+#[test]
 fn what_changed_is_encoded_anew() {
     let proxy = {
         let origin = Origin::serve(|conn| {

@@ -192,13 +192,19 @@ fn errors_and_answers_to_post_are_encoded_too() {
 
 #[test]
 fn it_can_be_switched_off_while_it_runs() {
-    let origin = answers("", json(3000));
+    let origin = answers("ETag: \"abc\"\r\n", json(3000));
     let proxy = proxy(&origin, &cached(""));
     assert!(get_as(&proxy, "/", "gzip").header("content-encoding").is_some());
     assert_eq!(proxy.admin_post("/policies/all/compression/off", "").status, 200);
     let answer = get_as(&proxy, "/", "gzip");
     assert_eq!(answer.header("content-encoding"), None);
     assert_eq!(answer.text(), json(3000));
+    // Clients still have what they were sent before.
+    let fields = [("Accept-Encoding", "gzip"), ("If-None-Match", "\"abc~gzip\"")];
+    let answer = get(&proxy, "/", &fields);
+    assert_eq!((answer.status, answer.header("etag")), (304, Some("\"abc~gzip\"")));
+    ask(&proxy, "PUT", "/", &[("If-Match", "\"abc~gzip\"")], b"{}");
+    assert_eq!(origin.requests().last().unwrap().header("if-match"), Some("\"abc\""));
     assert_eq!(proxy.admin_post("/policies/all/compression/on", "").status, 200);
     assert!(get_as(&proxy, "/", "gzip").header("content-encoding").is_some());
 }
