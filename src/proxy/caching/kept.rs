@@ -262,16 +262,10 @@ fn unfit(fill: &Fill, head: &ResponseHeader, body: &Bytes) -> Option<NotKept> {
     let decoded = match encoded(&head.headers) {
         Encoded::As(coding) => match codec::decode(coding, body, most * 4) {
             Ok(decoded) => Some(decoded),
-<<<<<<< HEAD
-            // Nobody has looked at all of it.
-            Err(codec::DecodeError::TooLong(_)) => return true,
-            Err(_) => None,
-=======
             Err(DecodeError::TooLong(_)) => return Some(NotKept::TooLarge),
             Err(DecodeError::Memory) => return Some(NotKept::Memory),
             // It is for its reader to make something of.
             Err(DecodeError::Corrupt | DecodeError::Truncated) => None,
->>>>>>> w-t-cache
         },
         Encoded::Not | Encoded::Otherwise => None,
     };
