@@ -16,9 +16,9 @@ pub struct Rules {
     /// Whole media types, and kinds of them without `/*`.
     types: Vec<Box<str>>,
     kinds: Vec<Box<str>>,
-    /// Paths, and the beginnings of paths with their `/`.
+    /// Paths, and patterns of paths.
     paths: Vec<Box<str>>,
-    below: Vec<Box<str>>,
+    patterns: Vec<Box<str>>,
     breach_guard: bool,
 }
 
@@ -99,15 +99,15 @@ impl Rules {
     pub fn new(settings: &Settings) -> Rules {
         let (kinds, types): (Vec<&str>, Vec<&str>) =
             settings.types.iter().map(String::as_str).partition(|t| t.ends_with("/*"));
-        let (below, paths): (Vec<&str>, Vec<&str>) =
-            settings.exclude_paths.iter().map(String::as_str).partition(|p| p.ends_with("/*"));
+        let (patterns, paths): (Vec<&str>, Vec<&str>) =
+            settings.exclude_paths.iter().map(String::as_str).partition(|p| p.contains('{'));
         let boxed = |texts: Vec<&str>, cut: usize| texts.iter().map(|t| Box::from(&t[..t.len() - cut])).collect();
         Rules {
             min_size: settings.min_size.bytes(),
             types: boxed(types, 0),
             kinds: boxed(kinds, 2),
             paths: boxed(paths, 0),
-            below: boxed(below, 1),
+            patterns: boxed(patterns, 0),
             breach_guard: settings.breach_guard,
         }
     }
@@ -160,7 +160,7 @@ impl Rules {
     }
 
     fn excludes(&self, path: &str) -> bool {
-        self.paths.iter().any(|p| **p == *path) || self.below.iter().any(|p| path.starts_with(&**p))
+        self.paths.iter().any(|p| **p == *path) || self.patterns.iter().any(|p| takes(p, path))
     }
 
     /// Whether `types` has this value of Content-Type; its parameters do not count.
@@ -172,6 +172,22 @@ impl Rules {
         let Some(slash) = essence.iter().position(|b| *b == b'/') else { return false };
         self.kinds.iter().any(|k| k.as_bytes().eq_ignore_ascii_case(&essence[..slash]))
     }
+}
+
+/// Whether a pattern, spelled as in `match.path`, takes a path: `{param}` one segment that is not empty, `{*rest}` all that
+/// follows.
+fn takes(pattern: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    for segment in pattern.split('/') {
+        match parts.next() {
+            None => return false,
+            Some(_) if segment.starts_with("{*") => return true,
+            Some(part) if segment.starts_with('{') && !part.is_empty() => {}
+            Some(part) if segment == part => {}
+            Some(_) => return false,
+        }
+    }
+    parts.next().is_none()
 }
 
 /// Whether `Cache-Control` has `no-transform` on any of its lines.

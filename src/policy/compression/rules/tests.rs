@@ -129,15 +129,26 @@ fn types_are_compared_without_case_and_parameters() {
 }
 
 #[test]
-fn paths_are_excluded_exactly_or_from_a_segment_on() {
-    let settings = Settings { exclude_paths: vec!["/health".into(), "/files/*".into()], ..Settings::default() };
-    let rules = Rules::new(&settings);
-    for path in ["/health", "/files/", "/files/a", "/files/a/b"] {
+fn paths_are_excluded_as_patterns_of_paths_take_them() {
+    let exclude_paths = ["/health", "/files/{*rest}", "/v1/{merchant}/logo"].map(String::from).to_vec();
+    let rules = Rules::new(&Settings { exclude_paths, ..Settings::default() });
+    for path in ["/health", "/files/", "/files/a", "/files/a/b", "/v1/mer_1/logo"] {
         assert!(rules.excludes(path), "{path}");
     }
-    for path in ["/", "/health/", "/healthy", "/health/live", "/files", "/filesystem", "/v1/files/a"] {
+    for path in [
+        "/",
+        "/health/",
+        "/healthy",
+        "/files",
+        "/filesystem",
+        "/v1/files/a",
+        "/v1//logo",
+        "/v1/a/b/logo",
+        "/v1/a/logo/",
+    ] {
         assert!(!rules.excludes(path), "{path}");
     }
+    assert!(Rules::new(&Settings { exclude_paths: vec!["/{*all}".into()], ..Settings::default() }).excludes("/"));
 }
 
 #[test]
