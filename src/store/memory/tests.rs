@@ -169,6 +169,9 @@ fn an_object_is_replaced_only_while_it_is_there() {
     assert!(!memory.replace(&again, &new(&memory, "/b", "fr", 100, 6)), "another key");
     assert!(!memory.replace(&again, &new(&memory, "/a", "fr", 3_000_000, 6)), "too large");
     check(&memory);
+    let encoded = Arc::new(again.with_form(0, Bytes::new()));
+    assert!(memory.replace(&again, &encoded) && memory.remove_variant(&again), "in whatever coding it is there");
+    assert_eq!(get(&memory, "/a"), [1]);
     memory.remove(memory.key(b"https://h/a"));
     assert!(!memory.replace(&again, &new(&memory, "/a", "fr", 100, 7)));
     assert_eq!(memory.objects(), 0);

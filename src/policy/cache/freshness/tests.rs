@@ -247,6 +247,21 @@ fn stale_for_an_error_only_where_nobody_forbids_it() {
 }
 
 #[test]
+fn for_whom_the_answer_of_another_is_of_no_use() {
+    for (fields, expected) in [
+        (&[("cache-control", "max-age=60")][..], false),
+        (&[("cache-control", "max-age=60, no-cache")], true),
+        (&[("cache-control", "max-age=0")], true),
+        (&[("etag", "\"e\"")], true),
+        (&[("cache-control", "max-age=60"), ("age", "60")], true),
+        (&[("cache-control", "max-age=60"), ("age", "59")], false),
+        (&[("cache-control", "max-age=0, stale-while-revalidate=60")], false),
+    ] {
+        assert_eq!(life(fields).is_for_one_request(), expected, "{fields:?}");
+    }
+}
+
+#[test]
 fn a_soft_purge_leaves_what_may_be_served_stale() {
     let mut life = life(&[("cache-control", "max-age=60, stale-while-revalidate=30")]);
     life.expire(NOW + 10);
