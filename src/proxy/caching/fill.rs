@@ -13,7 +13,7 @@ use super::kept::{self, Kept};
 use super::task::Order;
 use super::{Asking, Stored};
 use crate::policy::cache::store::{self, Asked, Unstorable};
-use crate::policy::cache::{Times, merge};
+use crate::policy::cache::{Partition, Times, merge};
 use crate::proxy::coding::WHOLE;
 use crate::proxy::downstream::Gone;
 use crate::proxy::upload::Held;
@@ -198,7 +198,9 @@ impl Fill {
         if let (true, Some(held)) = (self.head, &self.held) {
             let mut stored = kept::fields(held);
             stored.insert(header::CONTENT_LENGTH, held.body().len().into());
-            return match merge::of_head(held.status(), &stored, status.as_u16(), &head.headers) {
+            let standard = self.caching().is_some_and(|c| c.rules.partition == Partition::Standard && !c.rules.replace);
+            let by_the_letter = standard && !self.asked.credential && !self.asked.authorization;
+            return match merge::of_head(held.status(), &stored, status.as_u16(), &head.headers, by_the_letter) {
                 merge::Head::Update => Ok(Mode::Validated(Box::new(head.clone()))),
                 merge::Head::Nothing => Err(NotKept::Head),
                 merge::Head::Stale => {
