@@ -153,7 +153,7 @@ pub(crate) fn story(request: &Request, seed: u64) -> Does {
         1..=3 => 500,
         _ => random.usize(1..30),
     };
-    let mut body = format!("{who}#{number}/{lines}\n").repeat(lines).into_bytes();
+    let mut body = format!("|{who}|{number}/{lines}\n").repeat(lines).into_bytes();
     let takes = request.field("accept-encoding").is_some_and(|a| a.contains("gzip"));
     let coded = takes && random.bool();
     if coded {

@@ -40,7 +40,11 @@ pub fn selects(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
 
 /// What the answer to a HEAD request, for which the stored answer could have been chosen, means for it. Only a success says
 /// anything: an error may pass.
-pub fn of_head(stored_status: u16, stored: &HeaderMap, status: u16, head: &HeaderMap) -> Head {
+///
+/// RFC 9111, 4.3.5, takes an answer that has no validator for the stored one, if only its length is none other. But then
+/// nothing says that it is: another client's, or a later one of the same length, would lend its fields and its freshness to
+/// a body that is not its own. So `by_the_letter` is for routes that ask for the standard, and for requests without a credential.
+pub fn of_head(stored_status: u16, stored: &HeaderMap, status: u16, head: &HeaderMap, by_the_letter: bool) -> Head {
     if status != 200 {
         return Head::Nothing;
     }
@@ -48,7 +52,12 @@ pub fn of_head(stored_status: u16, stored: &HeaderMap, status: u16, head: &Heade
         return Head::Stale;
     }
     let same = |name: HeaderName| head.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
-    if same(ETAG) && same(LAST_MODIFIED) && same(CONTENT_LENGTH) { Head::Update } else { Head::Stale }
+    let told = head.contains_key(ETAG) || head.contains_key(LAST_MODIFIED);
+    match same(ETAG) && same(LAST_MODIFIED) && same(CONTENT_LENGTH) {
+        false => Head::Stale,
+        true if told || by_the_letter => Head::Update,
+        true => Head::Nothing,
+    }
 }
 
 /// Takes the fields of a 304 into the stored head, each in place of all stored lines of its name.

@@ -203,7 +203,9 @@ impl Fill {
         if let (true, Some(held)) = (self.head, &self.held) {
             let mut stored = kept::fields(held);
             stored.insert(header::CONTENT_LENGTH, held.body().len().into());
-            return match merge::of_head(held.status(), &stored, status.as_u16(), &head.headers) {
+            let standard = self.caching().is_some_and(|c| c.rules.partition == Partition::Standard && !c.rules.replace);
+            let by_the_letter = standard && !self.asked.credential && !self.asked.authorization;
+            return match merge::of_head(held.status(), &stored, status.as_u16(), &head.headers, by_the_letter) {
                 merge::Head::Update => Ok(Mode::Validated(Box::new(head.clone()))),
                 merge::Head::Nothing => Err(NotKept::Head),
                 merge::Head::Stale => {

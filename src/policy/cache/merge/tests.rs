@@ -82,11 +82,21 @@ fn what_a_head_says_of_a_stored_answer() {
         (410, &[("etag", "\"b\"")], Head::Nothing),
         (500, &[], Head::Nothing),
     ] {
-        assert_eq!(of_head(200, &stored, status, &head(fields)), expected, "{status} {fields:?}");
+        assert_eq!(of_head(200, &stored, status, &head(fields), true), expected, "{status} {fields:?}");
     }
-    assert_eq!(of_head(200, &head(&[]), 200, &head(&[("etag", "\"a\"")])), Head::Stale);
-    assert_eq!(of_head(404, &stored, 200, &head(&[])), Head::Stale);
-    assert_eq!(of_head(404, &stored, 503, &head(&[])), Head::Nothing);
+    assert_eq!(of_head(200, &head(&[]), 200, &head(&[("etag", "\"a\"")]), true), Head::Stale);
+    assert_eq!(of_head(404, &stored, 200, &head(&[]), true), Head::Stale);
+    assert_eq!(of_head(404, &stored, 503, &head(&[]), true), Head::Nothing);
+    // Without a validator it may be any other answer.
+    for (fields, expected) in [
+        (&[][..], Head::Nothing),
+        (&[("content-length", "7")], Head::Nothing),
+        (&[("content-length", "8")], Head::Stale),
+        (&[("etag", "\"a\"")], Head::Update),
+        (&[("last-modified", "1")], Head::Update),
+    ] {
+        assert_eq!(of_head(200, &stored, 200, &head(fields), false), expected, "{fields:?}");
+    }
 }
 
 fn fields() -> impl Strategy<Value = HeaderMap> {
