@@ -1,0 +1,297 @@
+//! What of a stored answer a request gets: the whole, a part, or only that it has it already; in which coding, and with which
+//! head.
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use super::super::Proxy;
+use super::super::caching::{COMPRESSIBLE, ENCODED, Stored, kept, validators};
+use super::super::coding;
+use super::super::context::Context;
+use super::super::downstream::Decode;
+use super::{How, field, is_digest};
+use crate::codec::{self, DecodeError};
+use crate::policy::cache::conditional::{self, Outcome};
+use crate::policy::cache::range::{self, Wanted};
+use crate::policy::cache::status;
+use crate::policy::compression::etag::{self, Served};
+use crate::policy::compression::head::Encoded;
+use crate::policy::compression::{Accepts, Coding, Exchange, head as compression_head};
+use crate::refusal::{Reason, Refusal};
+use crate::route::compression::Compression;
+use crate::route::table::Route;
+
+/// What is sent of a stored answer.
+pub(super) struct Shape {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+    /// The coding that the body is in now; none: as it is stored.
+    coding: Option<Coding>,
+    /// It is decoded for a client that cannot read how it is stored.
+    decoded: bool,
+    /// Other clients may get it in another coding.
+    varies: bool,
+    /// What decodes it while it is sent; its length is not known then.
+    pub(super) decoder: Option<Box<Decode>>,
+    streams: bool,
+    /// The tag that is sent, where it is not the stored one.
+    tag: Option<Vec<u8>>,
+    /// Content-Range, and the type of an answer with several parts.
+    range: Option<(Option<String>, Option<String>)>,
+}
+
+/// Decides what of a stored answer this request gets.
+pub(super) async fn shape(
+    proxy: &Arc<Proxy>,
+    cx: &Context,
+    route: &Arc<Route>,
+    request: &HeaderMap,
+    object: &Arc<Stored>,
+) -> Result<Shape, Refusal> {
+    let status = StatusCode::from_u16(object.status()).unwrap_or_default();
+    let compression = coding::of(route);
+    let varies = compression.is_some() && object.flags() & (COMPRESSIBLE | ENCODED) != 0;
+    let mut shape = Shape {
+        status,
+        body: Bytes::new(),
+        coding: None,
+        decoded: false,
+        varies,
+        decoder: None,
+        streams: false,
+        tag: None,
+        range: None,
+    };
+    // Also while it is switched off: clients still have the tags that they were sent before.
+    let marked = route.compression.is_some();
+    let own = if marked { own_conditions(request) } else { None };
+    let conditions = own.as_ref().unwrap_or(request);
+    if is_not_modified(conditions, object) {
+        shape.status = StatusCode::NOT_MODIFIED;
+        let told =
+            object.etag().filter(|_| marked).map(|tag| (tag, etag::as_sent(&coding::named(request), tag).into_owned()));
+        shape.tag = told.and_then(|(tag, told)| (told != tag).then_some(told));
+        return Ok(shape);
+    }
+    let needs_decoded = compression.and_then(|compression| needs_decoded(compression, cx, request, object));
+    if cx.method == Method::GET
+        && status == StatusCode::OK
+        && needs_decoded.is_none()
+        && conditional::range_applies(conditions, &validators(object))
+    {
+        let shape = part_of(shape, conditions, object);
+        return Ok(if marked { shape.tagged(object, Served::AsItIs) } else { shape });
+    }
+    if let Some(coding) = needs_decoded {
+        decode(&mut shape, coding, object)?;
+        return Ok(shape.tagged(object, Served::Decoded));
+    }
+    let Some(coding) = chosen(compression, cx, request, object) else {
+        shape.body = object.shared_body();
+        return Ok(if marked { shape.tagged(object, Served::AsItIs) } else { shape });
+    };
+    match super::forms::form(proxy, route, object, coding).await {
+        Some(body) => {
+            (shape.body, shape.coding) = (body, Some(coding));
+            Ok(shape.tagged(object, Served::Encoded(coding)))
+        }
+        None => {
+            shape.body = object.shared_body();
+            Ok(shape.tagged(object, Served::AsItIs))
+        }
+    }
+}
+
+/// The coding that has to be taken off for this client.
+fn needs_decoded(compression: &Compression, cx: &Context, request: &HeaderMap, object: &Stored) -> Option<Coding> {
+    if object.flags() & ENCODED == 0 {
+        return None;
+    }
+    let response = kept::fields(object);
+    let Encoded::As(coding) = compression_head::encoded(&response) else { return None };
+    let status = StatusCode::from_u16(object.status()).unwrap_or_default();
+    let exchange =
+        Exchange { method: &cx.method, path: cx.uri.path(), request, status, response: &response, length: None };
+    let needs = Accepts::of(request).needs_decoded(coding) && !compression.rules.leaves_alone(&exchange);
+    needs.then_some(coding)
+}
+
+/// Decodes a stored body: at once where that makes a short one, else while it is sent.
+fn decode(shape: &mut Shape, coding: Coding, object: &Stored) -> Result<(), Refusal> {
+    shape.decoded = true;
+    match codec::decode(coding, object.body(), coding::WHOLE) {
+        // There are applications that say of nothing, too, that it is encoded.
+        _ if object.body().is_empty() => {}
+        Ok(plain) => shape.body = plain.into(),
+        Err(DecodeError::TooLong(_)) => {
+            shape.body = object.shared_body();
+            shape.decoder = Some(Box::new(Decode::new(coding).ok_or(Reason::Internal)?));
+            shape.streams = true;
+        }
+        Err(_) => return Err(Reason::UpstreamReset.into_refusal("its body is not what its coding says")),
+    }
+    Ok(())
+}
+
+/// The coding that a client gets a stored answer in.
+fn chosen(compression: Option<&Compression>, cx: &Context, request: &HeaderMap, object: &Stored) -> Option<Coding> {
+    let compression = compression.filter(|_| object.flags() & COMPRESSIBLE != 0 && cx.method == Method::GET)?;
+    if compression.rules.skips_request(request) {
+        return None;
+    }
+    compression.choose(request)
+}
+
+/// Whether the client has what is stored.
+fn is_not_modified(request: &HeaderMap, object: &Stored) -> bool {
+    let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+    conditions.iter().any(|name| request.contains_key(name))
+        && conditional::evaluate(request, &validators(object)) == Outcome::NotModified
+}
+
+/// The conditions of a request, with the application's own tags; none where they are as they came.
+fn own_conditions(request: &HeaderMap) -> Option<HeaderMap> {
+    let marked = |name| request.get_all(name).iter().any(|value| value.as_bytes().contains(&b'~'));
+    if !marked(header::IF_NONE_MATCH) && !marked(header::IF_RANGE) {
+        return None;
+    }
+    let mut own = HeaderMap::new();
+    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE] {
+        for value in request.get_all(&name) {
+            let value = match name {
+                header::IF_NONE_MATCH => Some(etag::received(value.as_bytes())),
+                header::IF_RANGE => etag::if_range(value.as_bytes()),
+                _ => Some(value.as_bytes().into()),
+            };
+            match value.map(|value| HeaderValue::from_bytes(&value)) {
+                Some(Ok(value)) => drop(own.append(&name, value)),
+                // It has a part of another body, and gets the whole of one.
+                _ => drop(own.remove(header::RANGE)),
+            }
+        }
+    }
+    Some(own)
+}
+
+/// A part of a stored answer.
+fn part_of(mut shape: Shape, request: &HeaderMap, object: &Stored) -> Shape {
+    let whole = object.shared_body();
+    let length = whole.len() as u64;
+    let mut lines = request.get_all(header::RANGE).iter();
+    let wanted = match (lines.next(), lines.next()) {
+        (Some(line), None) => range::wanted(line.as_bytes(), length),
+        _ => Wanted::Whole,
+    };
+    match wanted {
+        Wanted::Whole => shape.body = whole,
+        Wanted::One(part) => {
+            shape.status = StatusCode::PARTIAL_CONTENT;
+            shape.range = Some((Some(range::content_range(&part, length)), None));
+            let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(whole.len());
+            shape.body = whole.slice(at(part.start)..at(part.end));
+        }
+        Wanted::Several(parts) => {
+            let boundary = format!("{:032x}", fastrand::u128(..));
+            let fields = kept::fields(object);
+            let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+            shape.status = StatusCode::PARTIAL_CONTENT;
+            shape.body = range::multipart(&whole, &parts, kind, &boundary).into();
+            shape.range = Some((None, Some(range::multipart_type(&boundary))));
+        }
+        Wanted::Unsatisfiable => {
+            shape.status = StatusCode::RANGE_NOT_SATISFIABLE;
+            shape.range = Some((Some(range::unsatisfied(length)), None));
+        }
+    }
+    shape
+}
+
+impl Shape {
+    /// With the tag for a body that was served so.
+    fn tagged(mut self, object: &Stored, served: Served) -> Self {
+        if let Some(Cow::Owned(tag)) = object.etag().map(|tag| etag::sent(tag, served)) {
+            self.tag = Some(tag);
+        }
+        self
+    }
+
+    /// Writes the field lines of the head.
+    pub(super) fn write(&self, object: &Stored, how: &How, now: u64, out: &mut Vec<u8>) {
+        let is_304 = self.status == StatusCode::NOT_MODIFIED;
+        let as_it_is = self.coding.is_none() && !self.decoded && !is_304 && self.range.is_none();
+        let is_simple = self.coding.is_some() && !is_304 && self.is_simple(object);
+        let head = object.head();
+        match (as_it_is || is_simple, &self.tag, object.etag()) {
+            (true, None, _) => out.extend_from_slice(head),
+            // The usual head, with another tag in it.
+            (true, Some(sent), Some(tag)) => {
+                let at = tag.as_ptr().addr() - head.as_ptr().addr();
+                out.extend_from_slice(&head[..at]);
+                out.extend_from_slice(sent);
+                out.extend_from_slice(&head[at + tag.len()..]);
+            }
+            _ => self.write_changed(object, out),
+        }
+        if let Some(coding) = self.coding.filter(|_| !is_304) {
+            field(out, b"Content-Encoding", coding.as_str().as_bytes());
+        }
+        // Of several lines of Vary all hold.
+        if self.varies && !names_accept_encoding(object) {
+            out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
+        if let Some((range, kind)) = &self.range {
+            if let Some(range) = range {
+                field(out, b"Content-Range", range.as_bytes());
+            }
+            if let Some(kind) = kind {
+                field(out, b"Content-Type", kind.as_bytes());
+            }
+        }
+        let bodiless = is_304 || self.status == StatusCode::NO_CONTENT;
+        if !bodiless && !self.streams {
+            // Writing to memory cannot fail.
+            let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
+        }
+        how.write_age(object, now, out);
+        out.extend_from_slice(b"Cache-Status: ");
+        let (handled, detail) = how.handled();
+        status::write(&handled, detail, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Whether nothing of the head speaks of the bytes of the body but its tag.
+    fn is_simple(&self, object: &Stored) -> bool {
+        object.flags() & super::super::caching::DIGESTS == 0
+    }
+
+    fn write_changed(&self, object: &Stored, out: &mut Vec<u8>) {
+        let is_304 = self.status == StatusCode::NOT_MODIFIED;
+        let changed = self.coding.is_some() || self.decoded;
+        let several = matches!(&self.range, Some((_, Some(_)))) || self.status == StatusCode::RANGE_NOT_SATISFIABLE;
+        for line in object.head().split_inclusive(|b| *b == b'\n') {
+            let colon = line.iter().position(|b| *b == b':').unwrap_or(line.len());
+            let (name, is) = (&line[..colon], |other: &[u8]| line[..colon].eq_ignore_ascii_case(other));
+            // A 304 has no body that these could speak of (RFC 9110, 15.4.5).
+            let of_body = is(b"content-type") || is(b"content-encoding") || is(b"content-language");
+            let of_bytes = is_digest(name) || is(b"accept-ranges");
+            if is_304 && of_body || several && is(b"content-type") || self.decoded && is(b"content-encoding") {
+                continue;
+            }
+            if changed && of_bytes {
+                continue;
+            }
+            match &self.tag {
+                Some(tag) if is(b"etag") => field(out, b"ETag", tag),
+                _ => out.extend_from_slice(line),
+            }
+        }
+    }
+}
+
+fn names_accept_encoding(object: &Stored) -> bool {
+    object.flags() & super::super::caching::VARIES != 0
+}
