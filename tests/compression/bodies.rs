@@ -134,7 +134,7 @@ fn events_are_not_held_back() {
             while let Some(chunk) = client.read_chunk().unwrap() {
                 assert_eq!(reader.read(&chunk), "");
             }
-            assert!(reader.is_whole());
+            assert!(reader.ends());
         }
     }
 }
@@ -164,7 +164,7 @@ fn events_are_not_held_back_over_http2() {
             while let Some(chunk) = stream.chunk() {
                 assert_eq!(reader.read(&chunk.unwrap()), "");
             }
-            assert!(reader.is_whole());
+            assert!(reader.ends());
         }
     }
 }

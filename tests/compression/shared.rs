@@ -101,7 +101,7 @@ impl Reader {
     }
 
     /// Whether the body ended where it should.
-    pub(crate) fn is_whole(self) -> bool {
+    pub(crate) fn ends(self) -> bool {
         self.0.finish().is_ok()
     }
 }
