@@ -135,26 +135,29 @@ fn chosen(
             return Plan::AsItIs;
         }
         let decodes = has_body && Accepts::of(request).needs_decoded(coding);
-        let decoder = if decodes { Decode::new(coding).zip(changed(head, Served::Decoded)) } else { None };
+        let decoder =
+            if decodes { Decode::new(coding).zip(changed(Box::new(head.clone()), Served::Decoded)) } else { None };
         if let Some((decoder, plain)) = decoder {
             return Plan::Coded(plain, Coder::Decode(Box::new(decoder)));
         }
         // Others get it decoded.
-        let varied = if vary::is_said(&head.headers) { None } else { varied(head) };
+        let varied = if vary::is_said(&head.headers) { None } else { varied(Box::new(head.clone())) };
         return varied.map_or(Plan::AsItIs, Plan::Head);
     }
     if let Some(skip) = compression.rules.skip(&exchange) {
-        let varied = if skip.varies() { varied(head) } else { None };
+        let varied = if skip.varies() { varied(Box::new(head.clone())) } else { None };
         return varied.map_or(Plan::AsItIs, Plan::Head);
     }
-    let Some(coding) = compression.choose(request) else { return varied(head).map_or(Plan::AsItIs, Plan::Head) };
+    let Some(coding) = compression.choose(request) else {
+        return varied(Box::new(head.clone())).map_or(Plan::AsItIs, Plan::Head);
+    };
     let level = compression.level(coding, &proxy.codings.effort);
     let metrics = proxy.codings.of(coding);
     // A stream is not held back, whatever it says of its length.
     let gathers = !route.stream && !is_event_stream(head);
     let length = length.and_then(|length| usize::try_from(length).ok());
     if let Some(length) = length.filter(|length| gathers && *length <= WHOLE) {
-        let (plain, route) = (head.clone(), route.clone());
+        let (plain, route) = (Box::new(head.clone()), route.clone());
         let (first, body) = (Bytes::new(), BytesMut::new());
         return Plan::Gathered(Coder::Gather(Box::new(Gather {
             plain,
@@ -167,7 +170,7 @@ fn chosen(
             length,
         })));
     }
-    let encoder = Encode::new(coding, level, metrics).zip(changed(head, Served::Encoded(coding)));
+    let encoder = Encode::new(coding, level, metrics).zip(changed(Box::new(head.clone()), Served::Encoded(coding)));
     encoder.map_or(Plan::AsItIs, |(encoder, coded)| Plan::Coded(coded, Coder::Encode(Box::new(encoder))))
 }
 
@@ -188,8 +191,8 @@ pub(super) fn is_compressible(
 }
 
 /// The head for a body that is encoded or decoded, without its length; none where that cannot be said.
-pub(super) fn changed(head: &ResponseHeader, served: Served) -> Option<Box<ResponseHeader>> {
-    let mut changed = varied(head)?;
+pub(super) fn changed(head: Box<ResponseHeader>, served: Served) -> Option<Box<ResponseHeader>> {
+    let mut changed = with_vary(head)?;
     match served {
         Served::Encoded(coding) => changed.insert_header(header::CONTENT_ENCODING, coding.as_str()).ok()?,
         Served::Decoded | Served::AsItIs => {
@@ -197,37 +200,44 @@ pub(super) fn changed(head: &ResponseHeader, served: Served) -> Option<Box<Respo
         }
     }
     changed.remove_header(&header::CONTENT_LENGTH);
-    if let Some(tag) = head.headers.get(header::ETAG) {
-        let tag = HeaderValue::from_bytes(&etag::sent(tag.as_bytes(), served)).ok()?;
-        changed.insert_header(header::ETAG, tag).ok()?;
-    }
+    retag(&mut changed, served)?;
     // The application's ranges count its own bytes.
-    if head.headers.contains_key(header::ACCEPT_RANGES) {
+    if changed.headers.contains_key(header::ACCEPT_RANGES) {
         changed.insert_header(header::ACCEPT_RANGES, "none").ok()?;
     }
-    let digests: Vec<_> = head.headers.keys().filter(|name| head::is_digest(name)).cloned().collect();
+    let digests: Vec<_> = changed.headers.keys().filter(|name| head::is_digest(name)).cloned().collect();
     for name in digests {
         changed.remove_header(&name);
     }
     Some(changed)
 }
 
-/// The head with Accept-Encoding in Vary; none where that cannot be said.
-pub(super) fn varied(head: &ResponseHeader) -> Option<Box<ResponseHeader>> {
-    let mut varied = Box::new(head.clone());
+/// The head of a body that is sent as it came, where others may get another; none where that cannot be said.
+pub(super) fn varied(head: Box<ResponseHeader>) -> Option<Box<ResponseHeader>> {
+    let mut varied = with_vary(head)?;
+    retag(&mut varied, Served::AsItIs)?;
+    Some(varied)
+}
+
+fn retag(head: &mut ResponseHeader, served: Served) -> Option<()> {
+    let tag = head.headers.get(header::ETAG).map(|tag| etag::sent(tag.as_bytes(), served));
+    if let Some(Cow::Owned(tag)) = tag {
+        let tag = HeaderValue::from_bytes(&tag).ok()?;
+        head.insert_header(header::ETAG, tag).ok()?;
+    }
+    Some(())
+}
+
+/// With Accept-Encoding in Vary.
+fn with_vary(mut head: Box<ResponseHeader>) -> Option<Box<ResponseHeader>> {
+    if vary::is_said(&head.headers) {
+        return Some(head);
+    }
     let mut lines = HeaderMap::new();
     for line in head.headers.get_all(header::VARY) {
         lines.append(header::VARY, line.clone());
     }
     vary::on_accept_encoding(&mut lines);
-    let mut lines = lines.into_iter().map(|(_, line)| line);
-    varied.insert_header(header::VARY, lines.next()?).ok()?;
-    for line in lines {
-        varied.append_header(header::VARY, line).ok()?;
-    }
-    if let Some(Cow::Owned(tag)) = head.headers.get(header::ETAG).map(|tag| etag::sent(tag.as_bytes(), Served::AsItIs))
-    {
-        varied.insert_header(header::ETAG, HeaderValue::from_bytes(&tag).ok()?).ok()?;
-    }
-    Some(varied)
+    head.insert_header(header::VARY, lines.remove(header::VARY)?).ok()?;
+    Some(head)
 }

@@ -57,7 +57,7 @@ impl Caching {
             vary_by: settings.vary_by.iter().filter_map(|part| part.parse().ok()).collect(),
             tags: settings.tags.add.iter().filter_map(|tag| tag.parse().ok()).collect(),
             tags_header: settings.tags.header.as_ref().and_then(|name| name.parse().ok()),
-            credentials: config.credentials.iter().filter_map(|name| name.parse().ok()).collect(),
+            credentials: credentials(config),
         }
     }
 
@@ -104,6 +104,15 @@ impl Caching {
         let tags = lines.flat_map(|line| line.as_bytes().split(|b| matches!(b, b' ' | b',' | b'\t')));
         tags.filter(|tag| !tag.is_empty())
     }
+}
+
+/// The fields that say who is asking. Authorization is one of them whatever the configuration lists: HTTP says so.
+fn credentials(config: &Config) -> Vec<HeaderName> {
+    let mut names: Vec<HeaderName> = config.credentials.iter().filter_map(|name| name.parse().ok()).collect();
+    if !names.contains(&http::header::AUTHORIZATION) {
+        names.push(http::header::AUTHORIZATION);
+    }
+    names
 }
 
 /// A part of a request as it stands in the key, with every line and every value that it has there.

@@ -33,6 +33,13 @@ const OTHER_TARGET: [HeaderName; 5] = [
     HeaderName::from_static("x-rewrite-url"),
 ];
 
+/// Fields in which a trusted proxy tells the address that the client used.
+const ADDRESS: [HeaderName; 3] = [
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+];
+
 /// Whether a request might ask for something else than its target says.
 pub(super) fn is_disguised(headers: &HeaderMap) -> bool {
     OTHER_TARGET.iter().any(|name| headers.contains_key(name))
@@ -44,8 +51,10 @@ impl Filing {
         let credential = caching.credential(headers, secret);
         let mut vary_by = cx.with_source(route, headers, |source| caching.vary_by(source));
         // What a trusted proxy says of the address that the client used stands in many an answer.
-        if let Some(host) = headers.get("x-forwarded-host") {
-            vary_by.push(Some(host.as_bytes().to_vec()));
+        for (index, name) in ADDRESS.iter().enumerate() {
+            if let Some(value) = headers.get(name) {
+                vary_by.push(Some([&[index as u8], value.as_bytes()].concat()));
+            }
         }
         let vary_by: Vec<Option<&[u8]>> = vary_by.iter().map(Option::as_deref).collect();
         let mut key = Vec::with_capacity(128);

@@ -32,7 +32,7 @@ pub(in crate::proxy) enum Coder {
 /// A short body that is gathered.
 pub(in crate::proxy) struct Gather {
     /// The head as it came.
-    pub(in crate::proxy) plain: ResponseHeader,
+    pub(in crate::proxy) plain: Box<ResponseHeader>,
     pub(in crate::proxy) route: Arc<Route>,
     pub(in crate::proxy) coding: Coding,
     pub(in crate::proxy) level: u32,
@@ -198,9 +198,9 @@ impl Gather {
         let body = if body.is_empty() { first } else { body.freeze() };
         let encoded = encode(coding, level, &body, &metrics).filter(|encoded| encoded.len() < body.len());
         let (head, body) = match encoded {
-            None => (coding::varied(&plain), body),
+            None => (coding::varied(plain), body),
             Some(encoded) => {
-                let mut head = coding::changed(&plain, Served::Encoded(coding)).ok_or(Broke::Coder)?;
+                let mut head = coding::changed(plain, Served::Encoded(coding)).ok_or(Broke::Coder)?;
                 head.insert_header(header::CONTENT_LENGTH, encoded.len()).map_err(|_| Broke::Coder)?;
                 (Some(head), encoded)
             }
