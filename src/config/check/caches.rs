@@ -239,11 +239,6 @@ fn warm(check: &mut Check<'_>, route: &Route, settings: &Settings, place: &Path)
             check.error(&path, message);
         }
     }
-    if !settings.warm.is_empty() && route.matches.host.as_ref().is_none_or(|host| host.starts_with('*')) {
-        let message = "what is fetched at start is found by requests for the same Host alone, and match.host names none: \
-                       the upstream's first endpoint is taken";
-        check.warn(&place.key("cache").key("warm"), message);
-    }
     let conditions = place.key("match").key("headers");
     if !settings.warm.is_empty() && !route.matches.headers.is_empty() {
         let message = format!(
