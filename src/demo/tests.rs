@@ -75,11 +75,10 @@ async fn a_target_that_hangs_up_is_told_as_errors() {
     assert_eq!(report.errors(), report.requests());
 }
 
-/// Its environment variables aside, which `config::env` replaces.
 #[test]
 fn the_file_of_the_demonstration_is_a_configuration() {
-    let text = include_str!("../../config/demo.yaml").replace("${OUTBOARD_DEMO_LOG:-info}", "info");
-    let config: crate::config::Config = serde_yaml::from_str(&text).unwrap();
+    let text = include_str!("../../config/demo.yaml");
+    let config = crate::config::load(text, "demo.yaml", &|_| None).unwrap();
     for kind in Kind::ALL {
         assert!(config.routes.iter().any(|route| route.name == kind.name()), "{}", kind.name());
     }

@@ -165,5 +165,5 @@ fn open_answers_do_not_touch_the_application() {
         assert_eq!(client.get("/").reason(), "breaker_open");
     }
     assert_eq!(app.received(), 1);
-    assert_eq!(proxy.metric("outboard_refusals_total{reason=\"breaker_open\",route=\"all\"}"), 1000.0);
+    proxy.await_metric("outboard_refusals_total{reason=\"breaker_open\",route=\"all\"}", 1000.0);
 }
