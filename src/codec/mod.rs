@@ -9,7 +9,7 @@
 //! | br | the `brotli` crate, with a window as small as the body allows | the same |
 //! | zstd | zstd, by zstd-safe | the same |
 //!
-//! A new state costs as much as encoding a small body where it is large, so threads keep theirs ([`pool`]). Brotli's cannot be
+//! A new state costs as much as encoding a small body where it is large, so threads keep theirs (`pool`). Brotli's cannot be
 //! used twice. Nothing here blocks or does I/O, but a long body takes its time: whole ones over 64 KiB belong on a thread of
 //! their own.
 
