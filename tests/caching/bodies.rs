@@ -62,7 +62,7 @@ fn one_byte_above_max_object_is_handed_on_and_not_stored() {
 fn an_answer_larger_than_its_share_of_the_store_is_handed_on() {
     let origin = scripted(|_, _| Some(minute(&letters(200_000))));
     let text = "stores: { memory: 256KiB }\nroutes: [{ name: all, cache: { max_object: 256KiB } }]";
-    let proxy = Proxy::start(&yaml(&origin, &text));
+    let proxy = Proxy::start(&yaml(&origin, text));
     for number in 0..20 {
         assert!(ask(&proxy, &format!("/{number}"), &[]).text() == letters(200_000), "{number}");
     }
