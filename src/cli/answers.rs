@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, header};
 
 use crate::config::{Config, PathPattern, Route};
 use crate::policy::cache::{self, Freshness, Partition};
-use crate::policy::compression::{self, Coding};
+use crate::policy::compression::{self, Accepts, Coding};
 use crate::policy::mode::Mode;
 
 /// A request that is asked about.
@@ -155,21 +155,9 @@ fn skipped(settings: &compression::Settings, asked: &Asked<'_>) -> Option<String
     }
 }
 
-/// Whether a client takes a coding: named with a weight that is not 0, or not named beside a `*`.
+/// Whether a client that sends this gets a body in a coding, if that is the only one there is.
 fn accepts(headers: &HeaderMap, coding: Coding) -> bool {
-    let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let mut any = false;
-    for item in lines.flat_map(|line| line.split(',')) {
-        let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
-        let weight = parameters.trim().strip_prefix("q=").and_then(|q| q.trim().parse::<f32>().ok());
-        let takes = weight != Some(0.0);
-        match name.trim() {
-            name if name.eq_ignore_ascii_case(coding.as_str()) => return takes,
-            "*" => any = takes,
-            _ => {}
-        }
-    }
-    any
+    Accepts::of(headers).choose(&[coding]).is_some()
 }
 
 #[cfg(test)]

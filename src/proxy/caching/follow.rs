@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::fetch::{Fetch, Joined, Leader, Progress, Told};
 use super::fill::Why;
 use super::task::{Order, fetch_key};
-use super::{Asking, Stored};
+use super::{Asking, Stored, selects};
 use crate::observe::metrics::CacheResult;
 use crate::policy::cache::Life;
 use crate::policy::cache::freshness::{Verdict, decide};
@@ -192,9 +192,7 @@ impl Proxy {
     /// Whether an answer that was fetched for another may be served to this one.
     fn is_for(&self, asking: &Asking<'_>, down: &Downstream<'_>, object: &Stored) -> bool {
         use crate::store::generations::State;
-        let selector = object.selector();
-        let names = crate::policy::cache::vary::Names::of_joined(selector.names);
-        let selects = selector.is_empty() || names.matches(selector.values, &down.request().headers);
+        let selects = selects(object, &down.request().headers);
         let now = timer::unix_now().as_secs();
         let life = object.life();
         let fresh = life.is_fresh(now) && decide(&life, &asking.control, now) == Verdict::Fresh;

@@ -262,11 +262,7 @@ impl Proxy {
     fn found(&self, asking: &Asking<'_>, headers: &HeaderMap) -> Found {
         let memory = &self.cache.memory;
         let Some(variants) = memory.get(memory.key(&asking.filing.key)) else { return Found::None };
-        let selects = |object: &Stored| {
-            let selector = object.selector();
-            selector.is_empty() || Names::of_joined(selector.names).matches(selector.values, headers)
-        };
-        let Some(object) = variants.find(selects) else {
+        let Some(object) = variants.find(|object| selects(object, headers)) else {
             return variants.as_slice().first().map_or(Found::None, |object| Found::Others(object.clone()));
         };
         let mut life = object.life();
@@ -290,6 +286,12 @@ enum Found {
     Others(Arc<Stored>),
     /// This. Its life may be shorter than it was when it was stored.
     Object(Arc<Stored>, Life),
+}
+
+/// Whether a stored answer is one for a request that says this: in the fields that the answer varies by, it says the same.
+fn selects(object: &Stored, headers: &HeaderMap) -> bool {
+    let selector = object.selector();
+    selector.is_empty() || Names::of_joined(selector.names).matches(selector.values, headers)
 }
 
 /// What conditions are held against.

@@ -10,12 +10,11 @@ use tokio::time::Instant;
 use super::fetch::{Fetch, Joined, Progress};
 use super::filing;
 use super::fill::Why;
-use super::task::{Order, fetch_key};
+use super::task::{BODILESS, Order, fetch_key};
 use crate::policy::priority::Priority;
 use crate::proxy::context::Context;
-use crate::proxy::request::Framing;
 use crate::proxy::state::State;
-use crate::proxy::{Client, Proxy, Received};
+use crate::proxy::{Client, Proxy};
 use crate::route::caching::plain_path;
 use crate::route::table::Route;
 use crate::store::generations::{How, Kind, Slot};
@@ -148,8 +147,9 @@ impl Proxy {
         drop(cx.in_flight.take());
         cx.route = Some(route.clone());
         cx.deadline = cx.started + route.timeouts.total;
-        let request = Received { framing: Framing::None, expects: false, websocket: false, whole: 0 };
-        let Some(asking) = self.asking(&cx, route, caching, &head.headers, &request, caching.mode) else { return true };
+        let Some(asking) = self.asking(&cx, route, caching, &head.headers, &BODILESS, caching.mode) else {
+            return true;
+        };
         let (filed, tagged) = asking.filing.file(&cx, route, caching, &head.headers, &self.cache);
         let key = fetch_key(&asking, &head, None);
         let hash = self.cache.memory.key(&asking.filing.key).hash();
