@@ -1,11 +1,13 @@
-//! gzip: libdeflate for whole bodies, zlib-ng for those that come in pieces.
+//! gzip: our own DEFLATE for whole bodies that are short, libdeflate for long ones and at high levels, zlib-ng for those that
+//! come in pieces.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use libdeflater::{CompressionLvl, Compressor};
+use libdeflater::{CompressionLvl, Compressor, Crc};
 
+use super::deflate::{self, Deflate, Effort};
 use super::pool::{Lent, Pooled};
 use super::{DecodeError, Failed, Op};
 
@@ -13,7 +15,7 @@ use super::{DecodeError, Failed, Op};
 const WINDOW_BITS: u8 = 15;
 /// The level of libdeflate for each of gzip's: the cheapest whose bodies are about as short as those of zlib at that level
 /// (benches/README.md). Whoever asks for 6 knows what zlib makes of it; what libdeflate does at 6 is shorter and dearer.
-const LEVELS: [u32; 9] = [1, 1, 2, 3, 4, 4, 5, 6, 9];
+const LEVELS: [u32; 9] = [1, 1, 2, 3, 4, 4, 6, 7, 9];
 /// zlib wants more than six bytes to flush into, or it flushes again.
 const LEAST_ROOM: usize = 64;
 
@@ -33,8 +35,37 @@ impl Pooled for Whole {
     }
 }
 
+/// What stands before a whole body of ours: DEFLATE, no time, of an unknown system (RFC 1952, 2.3).
+const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// Behind it: its CRC and its length.
+const TAIL: usize = 8;
+
 /// Encodes into the beginning of `room`, which is made large enough. The length.
 pub(super) fn whole(level: u32, body: &[u8], room: &mut Vec<u8>) -> Result<usize, Failed> {
+    match level {
+        0..=3 if body.len() <= deflate::LONGEST => short(&Effort::FAST, body, room),
+        4..=6 if body.len() <= deflate::LONGEST => short(&Effort::GOOD, body, room),
+        _ => long(level, body, room),
+    }
+}
+
+fn short(effort: &Effort, body: &[u8], room: &mut Vec<u8>) -> Result<usize, Failed> {
+    let mut lent = Lent::take(|_: &Deflate| true, || Some(Deflate::new())).ok_or(Failed)?;
+    let coder = lent.get().ok_or(Failed)?;
+    let bound = HEAD.len() + Deflate::bound(body.len()) + TAIL;
+    if room.len() < bound {
+        room.resize(bound, 0);
+    }
+    room[..HEAD.len()].copy_from_slice(&HEAD);
+    let end = HEAD.len() + coder.encode(body, effort, &mut room[HEAD.len()..]);
+    let mut crc = Crc::new();
+    crc.update(body);
+    room[end..end + 4].copy_from_slice(&crc.sum().to_le_bytes());
+    room[end + 4..end + TAIL].copy_from_slice(&(body.len() as u32).to_le_bytes());
+    Ok(end + TAIL)
+}
+
+fn long(level: u32, body: &[u8], room: &mut Vec<u8>) -> Result<usize, Failed> {
     let level = LEVELS[level.clamp(1, 9) as usize - 1];
     let new = || Some(Whole { level, coder: Compressor::new(CompressionLvl::new(level as i32).ok()?) });
     let mut lent = Lent::take(|w: &Whole| w.level == level, new).ok_or(Failed)?;
@@ -44,6 +75,17 @@ pub(super) fn whole(level: u32, body: &[u8], room: &mut Vec<u8>) -> Result<usize
         room.resize(bound, 0);
     }
     coder.gzip_compress(body, room).map_err(|_| Failed)
+}
+
+impl Pooled for Deflate {
+    fn kept() -> &'static LocalKey<RefCell<Vec<Self>>> {
+        thread_local!(static KEPT: RefCell<Vec<Deflate>> = const { RefCell::new(Vec::new()) });
+        &KEPT
+    }
+
+    fn renew(&mut self) -> bool {
+        true
+    }
 }
 
 struct Streamed {

@@ -5,7 +5,7 @@
 //!
 //! | | whole | as it comes |
 //! |---|---|---|
-//! | gzip | libdeflate: at a level of its own that gives what zlib gives, in half of its time | zlib-ng, by flate2 |
+//! | gzip | `deflate`, our own, up to 64 KiB and level 6; beyond, libdeflate at the level that gives what zlib gives | zlib-ng, by flate2 |
 //! | br | the `brotli` crate, with a window as small as the body allows | the same |
 //! | zstd | zstd, by zstd-safe | the same |
 //!
@@ -15,6 +15,7 @@
 
 mod brotli;
 mod decode;
+mod deflate;
 mod encode;
 mod gzip;
 mod pool;
