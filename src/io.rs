@@ -30,8 +30,8 @@ use socket::Transport;
 /// Reads below this size go through a buffer, so that a head and a small body behind it come in one system call.
 const READ_AHEAD: usize = 16 << 10;
 
-/// An idle stream keeps no write buffer larger than this.
-const KEPT: usize = 2 << 10;
+/// An idle stream keeps no write buffer larger than this: a head and a short body, which is what most answers are.
+const KEPT: usize = 4 << 10;
 
 /// Sees what the owner reads; `false` when it must not be used.
 struct Watch(Box<Look>);

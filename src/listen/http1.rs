@@ -135,7 +135,7 @@ async fn run(
             return linger::close(conn, &mut timer, limits.header_read_timeout).await;
         }
         // Boxed: a connection that waits for its next request does not hold the space that one takes.
-        match Box::pin(proxy.handle(&client, &mut timer, session)).await {
+        match boxed(|| proxy.handle(&client, &mut timer, session)).await {
             Next::Request(stream, rest) => {
                 let Some(same) = own(stream) else { return };
                 (conn, buf) = (same, rest);
@@ -149,6 +149,12 @@ async fn run(
             Next::Ended => return,
         }
     }
+}
+
+/// A future on the heap, made where it is to stand: it is several kilobytes, most of which mean nothing yet and would be
+/// copied by `Box::pin`.
+fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 fn own(stream: Stream) -> Option<Box<Conn>> {

@@ -233,6 +233,10 @@ fn with_vary(mut head: Box<ResponseHeader>) -> Option<Box<ResponseHeader>> {
     if vary::is_said(&head.headers) {
         return Some(head);
     }
+    if !head.headers.contains_key(header::VARY) {
+        head.insert_header(header::VARY, HeaderValue::from_static(vary::NAME)).ok()?;
+        return Some(head);
+    }
     let mut lines = HeaderMap::new();
     for line in head.headers.get_all(header::VARY) {
         lines.append(header::VARY, line.clone());

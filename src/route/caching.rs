@@ -66,10 +66,10 @@ impl Caching {
         self.credentials.iter().any(|name| headers.contains_key(name))
     }
 
-    /// A hash of who is asking, keyed with a secret of this process; none where the request does not say, or answers to
-    /// all of them are the same.
+    /// A hash of who is asking, keyed with a secret of this process, of a request that says so; none where answers to all of
+    /// them are the same.
     pub fn credential(&self, headers: &HeaderMap, secret: [u64; 2]) -> Option<[u8; 16]> {
-        if self.rules.partition != Partition::PerCredential || !self.has_credential(headers) {
+        if self.rules.partition != Partition::PerCredential {
             return None;
         }
         let mut hasher = SipHasher13::new_with_keys(secret[0], secret[1]);

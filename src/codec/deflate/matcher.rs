@@ -108,8 +108,10 @@ impl Matcher {
             block.copy(&body[literals..at], len, dist);
             literals = at + len;
             // The byte behind the beginning may be in it already.
-            for inside in (at + 2..end.min(literals)).step_by(effort.every) {
+            let (mut inside, last) = (at + 2, end.min(literals));
+            while inside < last {
                 table.enter(body, inside);
+                inside = inside.saturating_add(effort.every);
             }
             at = literals;
         }

@@ -3,7 +3,8 @@
 use http::header::{ACCEPT_ENCODING, VARY};
 use http::{HeaderMap, HeaderValue};
 
-const NAME: &str = "Accept-Encoding";
+/// What is said.
+pub const NAME: &str = "Accept-Encoding";
 
 /// Says that the answer depends on `Accept-Encoding`, if it does not yet. What the field held is kept, on one line: there are
 /// caches that read only one.

@@ -1,5 +1,6 @@
 //! A fetch at work, in a task of its own.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -136,7 +137,7 @@ async fn run(proxy: Arc<Proxy>, mut cx: Context, fill: Box<Fill>) {
     let route = fill.route.clone();
     let mut timer = Timer::default();
     let mut down = Downstream::fill(fill);
-    let result = caught(exchange(&proxy, &mut cx, &route, &mut down, &mut timer)).await;
+    let result = caught(pin!(exchange(&proxy, &mut cx, &route, &mut down, &mut timer))).await;
     cx.leave_place();
     let trail = cx.trail();
     if let Some(fill) = down.into_fill() {

@@ -32,6 +32,9 @@ const ROOM: usize = 64 << 10;
 /// Up to this much is gathered into one system call while more of the answer is at hand.
 const GATHERED: usize = 16 << 10;
 
+/// A part this long is sent from where it is, with what was gathered before it, rather than copied.
+const LONG: usize = 8 << 10;
+
 /// The client is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
@@ -290,7 +293,7 @@ impl<'a> Downstream<'a> {
         let Some(conn) = self.conn() else { return Err(Gone) };
         match framing {
             Framing::None => Ok(()),
-            Framing::Length | Framing::Close if conn.pending() + chunk.len() < GATHERED => {
+            Framing::Length | Framing::Close if chunk.len() < LONG && conn.pending() + chunk.len() < GATHERED => {
                 conn.send(&chunk);
                 Ok(())
             }
