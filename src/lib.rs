@@ -36,6 +36,7 @@
 //! | [`refusal`] | What outboard answers itself: a reason, its status, its problem. |
 //! | [`observe`] | Metrics, the log, trace context. |
 //! | [`admin`] | The administration's listeners, and the client with which commands ask it. |
+//! | [`kube`] | A pod in, a pod with the sidecar out; manifests around it. Pure. |
 //! | [`io`], [`timer`], [`units`] | A stream that never blocks a writer; a deadline that moves; values that cannot be wrong. |
 //! | `demo` | The sample payment API and its load (a feature, on by default). |
 //!
@@ -48,6 +49,7 @@ pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod io;
+pub mod kube;
 pub mod lifecycle;
 pub mod listen;
 pub mod observe;

@@ -244,3 +244,66 @@ fn two_addresses_that_are_none_are_a_wrong_configuration() {
     assert_eq!(ran.code, Some(64), "{}", ran.err);
     assert!(ran.err.contains("command line") && ran.err.contains("upstreams.app.endpoints[0]"), "{}", ran.err);
 }
+
+/// Manifests go in by a pipe and come out for another; what happened stands beside them.
+#[test]
+fn inject_writes_manifests_to_its_output_and_says_beside_it_what_it_did() {
+    let ran = outboard(&[
+        "inject",
+        "-f",
+        "k8s/testdata/own_pre_stop.input.yaml",
+        "--image",
+        "outboard:test",
+        "--kubernetes",
+        "1.34",
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.starts_with("Pod/payments: injected\nPod/payments: warning: "), "{}", ran.err);
+    let golden =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s/testdata/own_pre_stop.golden.yaml"));
+    let golden: String =
+        golden.unwrap().lines().filter(|line| !line.starts_with("#>")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(ran.out, golden);
+}
+
+/// Nothing is written where one of them is refused: behind a pipe nothing is applied by half.
+#[test]
+fn inject_writes_nothing_where_a_pod_cannot_be_injected() {
+    let (good, bad) = ("k8s/testdata/pod.input.yaml", "k8s/testdata/ambiguous_ports.input.yaml");
+    let ran = outboard(&["inject", "-f", good, "-f", bad]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(64), ""));
+    assert!(
+        ran.err.contains("Deployment/payments: error: it has several ports (api (8080 of payments), internal"),
+        "{}",
+        ran.err
+    );
+    let ran = outboard(&["inject", "-f", "/nowhere.yaml"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(64), ""));
+    assert!(ran.err.starts_with("/nowhere.yaml: cannot be read"), "{}", ran.err);
+}
+
+/// What the classic sidecar's postStart waits by.
+#[test]
+fn health_waits_until_the_proxy_is_there() {
+    // Free a moment ago: nobody listens there until the proxy does.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let asking = {
+        let address = address.clone();
+        std::thread::spawn(move || outboard(&["health", "--admin", &address, "--wait", "30s"]))
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, &format!("{GOOD}admin: {{ address: \"{address}\" }}\n"));
+    let mut proxy = Command::new(env!("CARGO_BIN_EXE_outboard"))
+        .args(["run", "--config", path.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .env("XDG_RUNTIME_DIR", dir.path())
+        .spawn()
+        .unwrap();
+    let ran = asking.join().unwrap();
+    let _ = proxy.kill();
+    let _ = proxy.wait();
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let gone = outboard(&["health", "--admin", &address, "--wait", "200ms"]);
+    assert_eq!(gone.code, Some(1), "{}", gone.err);
+}

@@ -49,8 +49,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Around the traffic.
     ("admin", &["config", "units"]),
     ("server", &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "timer", "upstream"]),
+    // Pods and manifests; of the proxy they know how it is configured.
+    ("kube", &["config", "units"]),
     // Of the policies their settings, to say in words what they do.
-    ("cli", &["admin", "config", "demo", "policy", "route", "server", "units"]),
+    ("cli", &["admin", "config", "demo", "kube", "policy", "route", "server", "units"]),
     ("demo", &["config", "codec", "policy::compression"]),
 ];
 
@@ -76,6 +78,7 @@ const BANNED: &[(&str, &[&str], &str)] = &[
         &["pingora::", "prometheus::", "tracing::", "tokio::net", "Instant::now", "SystemTime", "fastrand::"],
         "the store keeps what it is given: `now` and seeds come in, counts are asked for",
     ),
+    ("kube", &["pingora::", "tokio::", "Instant::now", "std::fs"], "a pod goes in and a pod comes out"),
     ("route", &["tokio::", "Instant::now", "pingora::"], "routes are compiled and looked up, nothing else"),
     ("lifecycle", &["pingora::", "tokio::net"], "the phases know no connections, only their number"),
     ("observe", &["pingora::", "tokio::net"], "what is observed comes as values"),

@@ -7,6 +7,7 @@ mod demo;
 mod drain;
 mod explain;
 mod health;
+mod inject;
 mod policies;
 mod purge;
 mod remote;
@@ -48,6 +49,8 @@ enum Command {
     Health(health::Args),
     /// Drain the running proxy, for a preStop hook where there is no shell
     Drain(drain::Args),
+    /// Put the sidecar into Kubernetes manifests, or take it out
+    Inject(inject::Args),
     /// Purge what the running proxy has stored: one of a URL, a prefix, a tag, a route, everything
     Purge(purge::Args),
 }
@@ -64,6 +67,9 @@ pub enum Failure {
     /// The running proxy said no, or there is none.
     #[error("{0}")]
     Remote(String),
+    /// A manifest cannot be read.
+    #[error("{0}")]
+    Manifest(String),
     /// The demonstration broke off.
     #[cfg(feature = "demo")]
     #[error("demo")]
@@ -86,11 +92,16 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Health(args) => health::run(&args),
         Command::Drain(args) => drain::run(&args),
+        Command::Inject(args) => inject::run(&args, &mut out, &mut io::stderr().lock()),
         Command::Purge(args) => purge::run(&args, &mut out),
     };
     match done.and_then(|()| out.flush().map_err(Failure::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config) => ExitCode::from(EXIT_CONFIG),
+        Err(Failure::Manifest(message)) => {
+            let _ = writeln!(io::stderr(), "{message}");
+            ExitCode::from(EXIT_CONFIG)
+        }
         Err(Failure::Start(crate::server::StartError::Config(errors))) => {
             let _ = writeln!(io::stderr(), "{errors}");
             ExitCode::from(EXIT_CONFIG)

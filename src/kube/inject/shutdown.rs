@@ -1,0 +1,77 @@
+//! The end of the pod: the application is there until the last request, and the kubelet waits for both.
+
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::configuration::Configuration;
+use super::{Injector, Wish};
+use crate::kube::pod;
+use crate::kube::status::Status;
+use crate::kube::version::Version;
+
+/// What Kubernetes gives a pod that asks for nothing, in seconds.
+const GRACE: u64 = 30;
+/// What is added to the drain's own deadline: hooks start a moment late, and the process ends a moment after.
+const MARGIN: u64 = 5;
+
+/// Arranges it.
+pub(super) fn arrange(
+    spec: &mut Value,
+    injector: &Injector,
+    wish: &Wish,
+    app: &App,
+    configuration: &Configuration,
+    status: &mut Status,
+    warnings: &mut Vec<String>,
+) {
+    if wish.app_sleep {
+        sleep(spec, injector, app, configuration.delay, status, warnings);
+    }
+    let needed = configuration.timeout + MARGIN;
+    let set = spec.get("terminationGracePeriodSeconds").cloned();
+    let given = set.as_ref().and_then(Value::as_u64).unwrap_or(GRACE);
+    if given < needed {
+        warnings.push(format!(
+            "terminationGracePeriodSeconds was {given} and is {needed}: a drain may take {} s",
+            configuration.timeout
+        ));
+        spec["terminationGracePeriodSeconds"] = json!(needed);
+        (status.grace_raised, status.grace) = (true, set);
+    }
+}
+
+/// The application gets its SIGTERM when no new requests come any more.
+fn sleep(
+    spec: &mut Value,
+    injector: &Injector,
+    app: &App,
+    delay: u64,
+    status: &mut Status,
+    warnings: &mut Vec<String>,
+) {
+    let Some(container) = pod::container_mut(spec, &app.container) else { return };
+    match container.pointer("/lifecycle/preStop") {
+        None if delay == 0 => {}
+        None if injector.kubernetes >= Version::SLEEP => {
+            pod::map_mut(container, "lifecycle").insert("preStop".into(), json!({ "sleep": { "seconds": delay } }));
+            status.sleep = true;
+        }
+        None => warnings.push(format!(
+            "Kubernetes {} has no preStop that sleeps ({} has): container {} gets its SIGTERM while requests still come; \
+             give it a preStop that takes {delay} s, such as exec: {{ command: [sleep, \"{delay}\"] }} where its image has one",
+            injector.kubernetes,
+            Version::SLEEP,
+            app.container
+        )),
+        Some(own) => {
+            let sleeps = own.pointer("/sleep/seconds").and_then(Value::as_u64);
+            if sleeps.is_none_or(|seconds| seconds < delay) {
+                warnings.push(format!(
+                    "container {} has a preStop of its own, which is left as it is: it should take at least {delay} s, so that \
+                     the application is there for the last requests",
+                    app.container
+                ));
+            }
+        }
+    }
+}

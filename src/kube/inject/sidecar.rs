@@ -1,0 +1,162 @@
+//! The sidecar's container and its volumes. It passes the `restricted` Pod Security Standard, and has no token of the pod's
+//! service account.
+
+use serde_json::{Map, Value, json};
+
+use super::app::App;
+use super::configuration::DEFAULT;
+use super::{PROBES_PORT, Wish};
+use crate::kube::annotations::{Configuration as Given, Mode, PREFIX};
+use crate::kube::pod::{self, SIDECAR};
+use crate::kube::status::Status;
+
+/// The volumes: its configuration, its runtime folder, and nothing where a token would be.
+pub(in crate::kube) const VOLUMES: [&str; 3] = ["outboard-config", "outboard-run", "outboard-no-token"];
+
+const FOLDER: &str = "/etc/outboard";
+const FILE: &str = "/etc/outboard/outboard.yaml";
+
+/// Puts them into a pod.
+pub(super) fn put(
+    pod: &mut Value,
+    wish: &Wish,
+    app: &App,
+    mode: Mode,
+    image: &str,
+    port_name: &str,
+    status: &mut Status,
+) {
+    let container = container(wish, app, mode, image, port_name);
+    let spec = &mut pod["spec"];
+    let key = match mode {
+        Mode::Native => "initContainers",
+        // Before the others, so that its postStart keeps them waiting until it is there.
+        Mode::Classic => "containers",
+    };
+    pod::list_mut(spec, key).insert(0, container);
+    pod::list_mut(spec, "volumes").extend(volumes(wish));
+
+    let mut added = Vec::new();
+    if wish.config == Given::Default {
+        added.push((format!("{PREFIX}config"), DEFAULT.to_owned()));
+    }
+    let present = pod::annotations(pod);
+    if wish.scrape && !present.keys().any(|name| name.starts_with("prometheus.io/")) {
+        let port = PROBES_PORT.to_string();
+        for (name, value) in [("scrape", "true"), ("port", port.as_str()), ("path", "/metrics")] {
+            added.push((format!("prometheus.io/{name}"), value.to_owned()));
+        }
+    }
+    let default = "kubectl.kubernetes.io/default-container";
+    if mode == Mode::Classic && !present.contains_key(default) {
+        added.push((default.to_owned(), app.container.clone()));
+    }
+    if pod.get("metadata").is_none_or(|metadata| !metadata.is_object()) {
+        pod["metadata"] = json!({});
+    }
+    let annotations = pod::map_mut(&mut pod["metadata"], "annotations");
+    for (name, value) in added {
+        annotations.insert(name.clone(), value.into());
+        status.annotations.push(name);
+    }
+}
+
+fn container(wish: &Wish, app: &App, mode: Mode, image: &str, port_name: &str) -> Value {
+    let mut env = vec![
+        json!({ "name": "APP_PORT", "value": app.port.to_string() }),
+        json!({ "name": "OUTBOARD_PORT", "value": wish.port.to_string() }),
+        // The commands of the probes and hooks find the administration by it.
+        json!({ "name": "OUTBOARD_CONFIG", "value": FILE }),
+    ];
+    if let Some(level) = &wish.log_level {
+        env.push(json!({ "name": "LOG_LEVEL", "value": level }));
+    }
+    let mut container = Map::new();
+    let mut set = |key: &str, value: Value| {
+        container.insert(key.to_owned(), value);
+    };
+    set("name", json!(SIDECAR));
+    set("image", json!(image));
+    set("imagePullPolicy", json!("IfNotPresent"));
+    set("args", json!(["run", "--config", FILE]));
+    if mode == Mode::Native {
+        set("restartPolicy", json!("Always"));
+    }
+    set("env", json!(env));
+    set(
+        "ports",
+        json!([
+            { "name": port_name, "containerPort": wish.port, "protocol": "TCP" },
+            { "name": "outboard-probes", "containerPort": PROBES_PORT, "protocol": "TCP" },
+        ]),
+    );
+    set("resources", wish.resources.clone());
+    // Nothing waits for it before it is ready: native, the kubelet by this probe; classic, by the hook below.
+    set(
+        "startupProbe",
+        json!({
+            "exec": { "command": ["/outboard", "health"] },
+            "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 60,
+        }),
+    );
+    set(
+        "readinessProbe",
+        json!({
+            "httpGet": { "path": "/readyz", "port": PROBES_PORT },
+            "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 1,
+        }),
+    );
+    set(
+        "livenessProbe",
+        json!({
+            "httpGet": { "path": "/livez", "port": PROBES_PORT },
+            "periodSeconds": 10, "timeoutSeconds": 2, "failureThreshold": 3,
+        }),
+    );
+    let pre_stop = json!({ "exec": { "command": ["/outboard", "drain", "--wait"] } });
+    set(
+        "lifecycle",
+        match mode {
+            Mode::Native => json!({ "preStop": pre_stop }),
+            Mode::Classic => json!({
+                "postStart": { "exec": { "command": ["/outboard", "health", "--wait", "60s"] } },
+                "preStop": pre_stop,
+            }),
+        },
+    );
+    set(
+        "securityContext",
+        json!({
+            "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+            "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+            "capabilities": { "drop": ["ALL"] },
+            "seccompProfile": { "type": "RuntimeDefault" },
+        }),
+    );
+    set(
+        "volumeMounts",
+        json!([
+            { "name": VOLUMES[0], "mountPath": FOLDER, "readOnly": true },
+            { "name": VOLUMES[1], "mountPath": "/run/outboard" },
+            { "name": VOLUMES[2], "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true },
+        ]),
+    );
+    // What the log line of an ended container is taken from, where it said nothing itself.
+    set("terminationMessagePolicy", json!("FallbackToLogsOnError"));
+    Value::Object(container)
+}
+
+fn volumes(wish: &Wish) -> [Value; 3] {
+    let source = match &wish.config {
+        Given::ConfigMap(name) => json!({ "name": VOLUMES[0], "configMap": { "name": name } }),
+        // The annotation as a file: it is there wherever the pod is, and a change of it is seen.
+        Given::Default | Given::Inline(_) => json!({ "name": VOLUMES[0], "downwardAPI": { "items": [
+            { "path": "outboard.yaml", "fieldRef": { "fieldPath": format!("metadata.annotations['{PREFIX}config']") } },
+        ] } }),
+    };
+    [
+        source,
+        json!({ "name": VOLUMES[1], "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }),
+        json!({ "name": VOLUMES[2], "emptyDir": {} }),
+    ]
+}
