@@ -155,11 +155,17 @@ fn http2(world: &World, proxy: &Proxy, seed: u64) {
     // Answers are read one after the other: those that wait must not take up all room.
     let mut settings = h2::client::Builder::new();
     settings.initial_connection_window_size(16 << 20).initial_window_size(1 << 20);
-    let client = super::http2::Client::with_settings(proxy.addr("inbound"), &settings);
+    let connect = || super::http2::Client::with_settings(proxy.addr("inbound"), &settings);
+    let mut client = connect();
     while world.clients.go_on() {
         let first = Ask::draw(&mut random, &Tags::new());
         let asks: Vec<Ask> = (0..6).map(|n| if n == 0 { first.clone() } else { first.beside(&mut random) }).collect();
-        let streams: Vec<_> = asks.iter().map(|ask| client.stream(ask.head(), true).unwrap()).collect();
+        let streams: Result<Vec<_>, _> = asks.iter().map(|ask| client.stream(ask.head(), true)).collect();
+        // After `keepalive_requests` the connection is told to go.
+        let Ok(streams) = streams else {
+            client = connect();
+            continue;
+        };
         for (ask, stream) in asks.iter().zip(streams) {
             let Ok(answer) = stream.answer() else {
                 world.checked[7].fetch_add(1, SeqCst);
