@@ -37,6 +37,7 @@
 //! | [`observe`] | Metrics, the log, trace context. |
 //! | [`admin`] | The administration's listeners, and the client with which commands ask it. |
 //! | [`kube`] | A pod in, a pod with the sidecar out; manifests around it. Pure. |
+//! | [`webhook`] | The same for what an API server is about to create: HTTPS, certificates, what is known of the cluster. |
 //! | [`io`], [`timer`], [`units`] | A stream that never blocks a writer; a deadline that moves; values that cannot be wrong. |
 //! | `demo` | The sample payment API and its load (a feature, on by default). |
 //!
@@ -62,3 +63,4 @@ pub mod store;
 pub mod timer;
 pub mod units;
 pub mod upstream;
+pub mod webhook;

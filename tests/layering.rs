@@ -51,8 +51,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "timer", "upstream"]),
     // Pods and manifests; of the proxy they know how it is configured.
     ("kube", &["config", "units"]),
+    ("webhook", &["kube", "config", "observe", "policy::redact", "timer", "upstream::tls"]),
     // Of the policies their settings, to say in words what they do.
-    ("cli", &["admin", "config", "demo", "kube", "policy", "route", "server", "units"]),
+    ("cli", &["admin", "config", "demo", "kube", "policy", "route", "server", "units", "webhook"]),
     ("demo", &["config", "codec", "policy::compression"]),
 ];
 

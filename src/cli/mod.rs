@@ -13,6 +13,7 @@ mod purge;
 mod remote;
 mod run;
 mod schema;
+mod webhook;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ enum Command {
     Drain(drain::Args),
     /// Put the sidecar into Kubernetes manifests, or take it out
     Inject(inject::Args),
+    /// Put the sidecar into what a Kubernetes API server is about to create: a mutating admission webhook
+    Webhook(webhook::Args),
     /// Purge what the running proxy has stored: one of a URL, a prefix, a tag, a route, everything
     Purge(purge::Args),
 }
@@ -67,6 +70,9 @@ pub enum Failure {
     /// The running proxy said no, or there is none.
     #[error("{0}")]
     Remote(String),
+    /// The webhook could not start.
+    #[error(transparent)]
+    Webhook(#[from] crate::webhook::WebhookError),
     /// A manifest cannot be read.
     #[error("{0}")]
     Manifest(String),
@@ -93,6 +99,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Health(args) => health::run(&args),
         Command::Drain(args) => drain::run(&args),
         Command::Inject(args) => inject::run(&args, &mut out, &mut io::stderr().lock()),
+        Command::Webhook(args) => webhook::run(args),
         Command::Purge(args) => purge::run(&args, &mut out),
     };
     match done.and_then(|()| out.flush().map_err(Failure::from)) {

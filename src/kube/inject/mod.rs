@@ -16,7 +16,7 @@ mod takeover;
 
 use serde_json::{Value, json};
 
-use super::annotations::{self, Mode, Wish, default_mode};
+use super::annotations::{self, Mode, OnFailure, Wish, default_mode};
 use super::pod::{self, SIDECAR};
 use super::status::{STATUS, Status};
 use super::version::Version;
@@ -205,6 +205,11 @@ pub fn inject(injector: &Injector, around: &Surroundings<'_>, pod: &Value) -> Re
         pod::map_mut(metadata, "annotations").insert(STATUS.into(), json!(status));
     }
     Ok(Outcome::Injected(Box::new(Injected { pod: changed, warnings, taken: (app.port, name) })))
+}
+
+/// What an object's annotations, a pod's or its namespace's, say of a pod that cannot be injected.
+pub fn on_failure(object: &Value) -> Option<OnFailure> {
+    annotations::on_failure(&pod::annotations(object))
 }
 
 /// What no sidecar can be put into.

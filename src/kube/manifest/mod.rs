@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::annotations::{self, OnFailure};
+use super::annotations::OnFailure;
 use super::inject::services::{self, Targets, labels};
-use super::inject::{Injector, Left, Outcome, Reason, Refused, Surroundings, UNNAMED, inject};
+use super::inject::{Injector, Left, Outcome, Reason, Refused, Surroundings, UNNAMED, inject, on_failure};
 use super::uninject::uninject;
 use super::{pod, workload};
 pub use yaml::Unread;
@@ -182,7 +182,7 @@ fn one(
             with(clean?)
         }
         Err(Refused { reason, message }) => {
-            let ignores = annotations::on_failure(&pod::annotations(pod)) == Some(OnFailure::Ignore);
+            let ignores = on_failure(pod) == Some(OnFailure::Ignore);
             note(if ignores { What::Ignored(message) } else { What::Refused(reason, message) });
             None
         }
