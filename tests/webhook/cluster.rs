@@ -1,0 +1,102 @@
+use super::api_server::ApiServer;
+use super::*;
+
+const NAMESPACE: &str = "/api/v1/namespaces/shop";
+const SERVICES: &str = "/api/v1/namespaces/shop/services";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/shop/configmaps?labelSelector=outboard.dev%2Fconfig";
+
+fn namespace(api: &ApiServer, annotations: Value, target: Value, configuration: &str) {
+    api.set(NAMESPACE, json!({ "metadata": { "name": "shop", "annotations": annotations } }));
+    let service = json!({ "metadata": { "name": "payments" }, "spec": { "selector": { "app": "payments" }, "ports": [{ "port": 80, "targetPort": target }] } });
+    api.set(SERVICES, json!({ "items": [service] }));
+    let map = json!({ "metadata": { "name": "payments-outboard" }, "data": { "outboard.yaml": configuration } });
+    api.set(CONFIG_MAPS, json!({ "items": [map] }));
+}
+
+fn files(tls: &Tls) -> Vec<String> {
+    let file = |path: std::path::PathBuf| path.display().to_string();
+    ["--cert-file".into(), file(tls.cert_file()), "--key-file".into(), file(tls.key_file())].into()
+}
+
+fn webhook(tls: &Tls, api: &ApiServer) -> Webhook {
+    let files = files(tls);
+    let webhook = Webhook::start(&files.iter().map(String::as_str).collect::<Vec<_>>(), &api.env());
+    webhook.await_ready();
+    webhook
+}
+
+#[test]
+fn a_service_that_reaches_the_port_by_its_number_refuses_the_pod() {
+    let (tls, api) = (Tls::new(), ApiServer::start("1.34"));
+    namespace(&api, json!({}), json!(8080), "");
+    let webhook = webhook(&tls, &api);
+    let mut client = Client::tls(webhook.listen, &tls, "localhost", &[]);
+    let response = ask(&mut client, &review(&pod()));
+    assert_eq!(response["allowed"], false);
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(
+        message.contains(
+            "Service payments reaches port 8080 by its number and would pass by the sidecar; write targetPort: http"
+        ),
+        "{message}"
+    );
+    assert_eq!(webhook.metric("outboard_webhook_reviews_total{reason=\"numeric_target\",result=\"refused\"}"), 1.0);
+}
+
+#[test]
+fn a_namespace_may_say_that_such_pods_are_created_all_the_same() {
+    let (tls, api) = (Tls::new(), ApiServer::start("1.34"));
+    namespace(&api, json!({ "outboard.dev/on-failure": "ignore" }), json!(8080), "");
+    let webhook = webhook(&tls, &api);
+    let mut client = Client::tls(webhook.listen, &tls, "localhost", &[]);
+    let response = ask(&mut client, &review(&pod()));
+    assert_eq!((&response["allowed"], response.get("patch")), (&json!(true), None));
+    assert!(response["warnings"][0].as_str().unwrap().starts_with("without outboard: Service payments"));
+}
+
+#[test]
+fn a_config_map_with_the_label_is_read_and_its_drain_is_allowed_for() {
+    let (tls, api) = (Tls::new(), ApiServer::start("1.34"));
+    let configuration = "admin: { probes: \"0.0.0.0:9902\" }\ndefaults: { timeouts: { first_byte: 20s, total: 50s } }\n\
+        listeners: [{ name: in, address: \"0.0.0.0:${OUTBOARD_PORT}\", direction: inbound }]\n\
+        upstreams: { app: { endpoints: [\"127.0.0.1:${APP_PORT}\"] } }\n";
+    namespace(&api, json!({}), json!("http"), configuration);
+    let webhook = webhook(&tls, &api);
+    let mut client = Client::tls(webhook.listen, &tls, "localhost", &[]);
+    let mut asked = pod();
+    asked["metadata"]["annotations"]["outboard.dev/config"] = json!("payments-outboard");
+    let response = ask(&mut client, &review(&asked));
+    let made = patched(&asked, &response);
+    assert_eq!(made["spec"]["terminationGracePeriodSeconds"], 61);
+    assert_eq!(response["warnings"], json!(["terminationGracePeriodSeconds was 30 and is 61: a drain may take 56 s"]));
+    // Pods of a Deployment come together: the namespace is asked for once.
+    for _ in 0..20 {
+        ask(&mut client, &review(&asked));
+    }
+    assert_eq!(api.asked("GET", SERVICES), 1);
+}
+
+#[test]
+fn an_old_cluster_gets_classic_sidecars_without_being_told() {
+    let (tls, api) = (Tls::new(), ApiServer::start("1.30+"));
+    namespace(&api, json!({}), json!("http"), "");
+    let webhook = webhook(&tls, &api);
+    let mut client = Client::tls(webhook.listen, &tls, "localhost", &[]);
+    let made = patched(&pod(), &ask(&mut client, &review(&pod())));
+    assert_eq!(
+        (&made["spec"]["containers"][0]["name"], made["spec"].get("initContainers")),
+        (&json!("outboard"), None)
+    );
+    assert_eq!(webhook.events("webhook_started")[0]["kubernetes"], "1.30");
+}
+
+#[test]
+fn without_the_api_server_pods_are_judged_by_themselves() {
+    let (tls, api) = (Tls::new(), ApiServer::start("1.34"));
+    let webhook = webhook(&tls, &api);
+    drop(api);
+    let mut client = Client::tls(webhook.listen, &tls, "localhost", &[]);
+    let response = ask(&mut client, &review(&pod()));
+    assert_eq!((&response["allowed"], &response["patchType"]), (&json!(true), &json!("JSONPatch")));
+    eventually("it said so", || !webhook.events("cluster_not_read").is_empty());
+}
