@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::inject::VOLUMES;
+use super::inject::{LABEL, VOLUMES};
 use super::pod::{self, CONTAINERS, SIDECAR};
 use super::status::{STATUS, Status};
 
@@ -49,6 +49,8 @@ pub fn uninject(pod: &Value) -> Option<Uninjected> {
         annotations.shift_remove(name);
     }
     pod::drop_empty(metadata, "annotations");
+    pod::map_mut(metadata, "labels").shift_remove(LABEL);
+    pod::drop_empty(metadata, "labels");
     Some(Uninjected { pod: changed, unnamed })
 }
 

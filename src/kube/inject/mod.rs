@@ -22,7 +22,7 @@ use super::status::{STATUS, Status};
 use super::version::Version;
 use app::App;
 use services::Targets;
-pub(super) use sidecar::VOLUMES;
+pub(super) use sidecar::{LABEL, VOLUMES};
 pub(super) use takeover::UNNAMED;
 
 /// What all pods of an injector have in common.

@@ -13,6 +13,9 @@ use crate::kube::status::Status;
 /// The volumes: its configuration, its runtime folder, and nothing where a token would be.
 pub(in crate::kube) const VOLUMES: [&str; 3] = ["outboard-config", "outboard-run", "outboard-no-token"];
 
+/// The label of pods that have the sidecar.
+pub(in crate::kube) const LABEL: &str = "outboard.dev/injected";
+
 const FOLDER: &str = "/etc/outboard";
 const FILE: &str = "/etc/outboard/outboard.yaml";
 
@@ -54,6 +57,8 @@ pub(super) fn put(
     if pod.get("metadata").is_none_or(|metadata| !metadata.is_object()) {
         pod["metadata"] = json!({});
     }
+    // By it a PodMonitor and a NetworkPolicy find the pod.
+    pod::map_mut(&mut pod["metadata"], "labels").insert(LABEL.into(), "true".into());
     let annotations = pod::map_mut(&mut pod["metadata"], "annotations");
     for (name, value) in added {
         annotations.insert(name.clone(), value.into());
