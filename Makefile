@@ -104,7 +104,8 @@ define install_missing
 	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 endef
 
-# pingora builds zlib-ng, which takes cmake and a C compiler; other dependencies are C and C++ too.
+# pingora builds zlib-ng, which takes cmake and a C compiler; other dependencies are C and C++ too. The rehearsal of pods makes
+# networks.
 deps:
 	@set -e; \
 	command -v $(CARGO) >/dev/null 2>&1 || { \
@@ -113,6 +114,7 @@ deps:
 	command -v cmake >/dev/null 2>&1 || missing="$$missing cmake"; \
 	command -v cc >/dev/null 2>&1 || missing="$$missing gcc libc6-dev"; \
 	command -v c++ >/dev/null 2>&1 || missing="$$missing g++"; \
+	command -v ip >/dev/null 2>&1 || missing="$$missing iproute2"; \
 	$(install_missing)
 
 # What the suite for HTTP caches runs on: node 18 or later, as Debian 12 has it.

@@ -137,3 +137,14 @@ fn links_between_documents_lead_somewhere() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
 }
+
+/// The table of annotations is made from the code: what it should be is in the message.
+#[test]
+fn the_annotations_are_documented() {
+    use std::fmt::Write;
+    let mut table = String::new();
+    for row in outboard::kube::annotations::ALL {
+        writeln!(table, "| `{}` | {} | {} | {} |", row.name, row.value, row.default, row.about).unwrap();
+    }
+    assert!(document("docs/kubernetes.md").contains(&table), "docs/kubernetes.md should hold\n{table}");
+}
