@@ -69,7 +69,7 @@ pub const ALL: &[Annotation] = &[
         "drain-delay",
         "seconds, such as `5s`",
         "what the configuration says, else `5s`",
-        "How long the application sleeps before it is stopped; for a ConfigMap that the injector cannot read.",
+        "How long requests still come; the application sleeps a second longer before it is stopped. For a ConfigMap that the injector cannot read.",
     ),
     row(
         "drain-timeout",

@@ -11,6 +11,8 @@ use crate::kube::version::Version;
 
 /// What Kubernetes gives a pod that asks for nothing, in seconds.
 const GRACE: u64 = 30;
+/// The application sleeps for longer than inbound traffic comes, by this: its SIGTERM must not meet the last request on its way.
+const BEHIND: u64 = 1;
 /// What is added to the drain's own deadline: hooks start a moment late, and the process ends a moment after.
 const MARGIN: u64 = 5;
 
@@ -25,7 +27,8 @@ pub(super) fn arrange(
     warnings: &mut Vec<String>,
 ) {
     if wish.app_sleep {
-        sleep(spec, injector, app, configuration.delay, status, warnings);
+        let seconds = if configuration.delay == 0 { 0 } else { configuration.delay + BEHIND };
+        sleep(spec, injector, app, seconds, status, warnings);
     }
     let needed = configuration.timeout + MARGIN;
     let set = spec.get("terminationGracePeriodSeconds").cloned();
@@ -45,29 +48,29 @@ fn sleep(
     spec: &mut Value,
     injector: &Injector,
     app: &App,
-    delay: u64,
+    seconds: u64,
     status: &mut Status,
     warnings: &mut Vec<String>,
 ) {
     let Some(container) = pod::container_mut(spec, &app.container) else { return };
     match container.pointer("/lifecycle/preStop") {
-        None if delay == 0 => {}
+        None if seconds == 0 => {}
         None if injector.kubernetes >= Version::SLEEP => {
-            pod::map_mut(container, "lifecycle").insert("preStop".into(), json!({ "sleep": { "seconds": delay } }));
+            pod::map_mut(container, "lifecycle").insert("preStop".into(), json!({ "sleep": { "seconds": seconds } }));
             status.sleep = true;
         }
         None => warnings.push(format!(
             "Kubernetes {} has no preStop that sleeps ({} has): container {} gets its SIGTERM while requests still come; \
-             give it a preStop that takes {delay} s, such as exec: {{ command: [sleep, \"{delay}\"] }} where its image has one",
+             give it a preStop that takes {seconds} s, such as exec: {{ command: [sleep, \"{seconds}\"] }} where its image has one",
             injector.kubernetes,
             Version::SLEEP,
             app.container
         )),
         Some(own) => {
             let sleeps = own.pointer("/sleep/seconds").and_then(Value::as_u64);
-            if sleeps.is_none_or(|seconds| seconds < delay) {
+            if sleeps.is_none_or(|own| own < seconds) {
                 warnings.push(format!(
-                    "container {} has a preStop of its own, which is left as it is: it should take at least {delay} s, so that \
+                    "container {} has a preStop of its own, which is left as it is: it should take at least {seconds} s, so that \
                      the application is there for the last requests",
                     app.container
                 ));
