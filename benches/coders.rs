@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use flate2::{Compress, Compression, FlushCompress};
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, ETAG};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use outboard::codec::{Decoder, Encoder, decode, encode};
-use outboard::policy::compression::etag::Served;
-use outboard::policy::compression::{Accepts, Coding, Exchange, Rules, Settings, head};
+use outboard::policy::compression::{Accepts, Coding, Exchange, Rules, Settings};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -140,16 +139,6 @@ fn negotiation(c: &mut Criterion) {
     };
     assert_eq!(rules.skip(&exchange), None);
     group.bench_function("rules, nothing speaks against it", |b| b.iter(|| rules.skip(black_box(&exchange))));
-    let mut tagged = response.clone();
-    tagged.insert(ETAG, HeaderValue::from_static("\"33a64df551425fcc\""));
-    group.bench_function("the head rewritten, and copied before", |b| {
-        b.iter(|| {
-            let mut headers = tagged.clone();
-            head::rewrite(&mut headers, Served::Encoded(Coding::Gzip), Some(1716));
-            headers
-        })
-    });
-    group.bench_function("the head copied alone", |b| b.iter(|| tagged.clone()));
 }
 
 criterion_group!(benches, whole, others, in_pieces, decoding, negotiation);

@@ -109,7 +109,9 @@ fn what_injection_writes_is_known() {
     let mut seen = 0;
     for entry in std::fs::read_dir(root().join("testdata")).unwrap() {
         let path = entry.unwrap().path();
-        if path.to_string_lossy().ends_with(".golden.yaml") {
+        // One is there to be passed through unread.
+        let name = path.to_string_lossy();
+        if name.ends_with(".golden.yaml") && !name.contains("unread") {
             for object in objects(&std::fs::read_to_string(&path).unwrap()) {
                 assert_eq!(valid(&object), Ok(()), "{}", path.display());
                 seen += 1;
@@ -289,8 +291,9 @@ fn the_chart_with_cert_manager_is_known_and_needs_no_secret_of_its_own() {
     let of = |kind: &str| all.iter().find(|object| object["kind"] == kind).unwrap().clone();
     let annotation = &of("MutatingWebhookConfiguration")["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
     assert_eq!(annotation, "outboard/outboard-injector");
+    let leaf = all.iter().rfind(|object| object["kind"] == "Certificate").unwrap();
     assert_eq!(
-        of("Certificate")["spec"]["secretName"],
+        leaf["spec"]["secretName"],
         of("Deployment")["spec"]["template"]["spec"]["volumes"][0]["secret"]["secretName"]
     );
 }

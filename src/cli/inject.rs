@@ -89,6 +89,12 @@ fn tell(done: &Done, err: &mut dyn Write) -> Result<bool, Failure> {
             }
             What::Left(left) => writeln!(err, "{object}: left as it is ({})", left.as_str())?,
             What::Renamed(port) => writeln!(err, "{object}: its targetPort is now {port}, which is the sidecar's")?,
+            What::Unreachable(port) => writeln!(
+                err,
+                "{object}: warning: port {port} has no name in pods that run already: the Service reaches none of them until \
+                 they are replaced; where that matters give the port a name first, roll, and inject then"
+            )?,
+            What::Unread(why) => writeln!(err, "{object}: warning: passed through unread: {why}")?,
             What::Ignored(message) => writeln!(err, "{object}: warning: left as it is: {message}")?,
             What::Refused(_, message) => {
                 good = false;

@@ -27,9 +27,14 @@ impl Remote {
     pub(super) fn client(&self, with_token: bool, timeout: Duration) -> Result<Client, Failure> {
         let (mut address, mut token_file) = (self.admin.clone(), self.token_file.clone());
         if let Some(config) = &self.config {
-            let loaded = load_file(config).map_err(|e| Failure::Remote(e.to_string()))?;
-            address = loaded.config.admin.address;
-            token_file = token_file.or(loaded.config.admin.token_file);
+            match load_file(config) {
+                Ok(loaded) => {
+                    address = loaded.config.admin.address;
+                    token_file = token_file.or(loaded.config.admin.token_file);
+                }
+                // The process runs on with the one before: who has to drain it must not be kept from it by a bad edit.
+                Err(errors) => eprintln!("outboard: {errors}\noutboard: asking {address} all the same"),
+            }
         }
         let token = if with_token {
             find_token(&address, token_file.as_deref(), &RuntimeDirs::from_env())

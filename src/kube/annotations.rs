@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::version::Version;
 
@@ -252,23 +252,42 @@ impl Reader<'_> {
         }
     }
 
+    /// `requests` and `limits`. A default gives way where the other one of its pair was written.
     fn resources(&mut self) -> Value {
-        let mut resources = Map::new();
-        for (kind, defaults) in
-            [("requests", [("cpu", "50m"), ("memory", "64Mi")]), ("limits", [("cpu", ""), ("memory", "192Mi")])]
-        {
-            let mut of_kind = Map::new();
-            for (what, default) in defaults {
-                let name = format!("{what}-{}", kind.trim_end_matches('s'));
-                let quantity = self.parsed(&name, |value| is_quantity(value).then(|| value.to_owned()));
-                let quantity = quantity.unwrap_or_else(|| default.to_owned());
-                if !quantity.is_empty() {
-                    of_kind.insert(what.to_owned(), Value::String(quantity));
+        let (mut requests, mut limits) = (Map::new(), Map::new());
+        for (what, request, limit) in [("cpu", "50m", ""), ("memory", "64Mi", "192Mi")] {
+            let mut written = |kind: &str| {
+                self.parsed(&format!("{what}-{kind}"), |value| quantity(value).map(|size| (value.to_owned(), size)))
+            };
+            let default = |text: &str| quantity(text).map(|size| (text.to_owned(), size));
+            let (own_request, own_limit) = (written("request"), written("limit"));
+            let (request, limit) = match (own_request, own_limit) {
+                (Some(request), Some(limit)) if request.1 > limit.1 => {
+                    self.errors.push(format!(
+                        "{PREFIX}{what}-request: {} is more than {PREFIX}{what}-limit {}",
+                        request.0, limit.0
+                    ));
+                    continue;
+                }
+                (Some(request), Some(limit)) => (Some(request), Some(limit)),
+                (Some(request), None) => {
+                    let limit = default(limit).map(|limit| if limit.1 < request.1 { request.clone() } else { limit });
+                    (Some(request), limit)
+                }
+                (None, Some(limit)) => {
+                    let request =
+                        default(request).map(|request| if request.1 > limit.1 { limit.clone() } else { request });
+                    (request, Some(limit))
+                }
+                (None, None) => (default(request), default(limit)),
+            };
+            for (of, quantity) in [(&mut requests, request), (&mut limits, limit)] {
+                if let Some((text, _)) = quantity {
+                    of.insert(what.to_owned(), Value::String(text));
                 }
             }
-            resources.insert(kind.to_owned(), Value::Object(of_kind));
         }
-        Value::Object(resources)
+        json!({ "requests": requests, "limits": limits })
     }
 
     fn unknown(&mut self) {
@@ -295,12 +314,24 @@ fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.bytes().all(good)
 }
 
-/// A quantity as Kubernetes writes it.
-fn is_quantity(text: &str) -> bool {
+/// A quantity as Kubernetes writes it: how much it is; none where it is none, or nothing.
+fn quantity(text: &str) -> Option<f64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let suffix = &text[digits.len()..];
-    digits.parse::<f64>().is_ok_and(|number| number > 0.0 && number.is_finite())
-        && ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"].contains(&suffix)
+    let unit = match &text[digits.len()..] {
+        "" => 1.0,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => 1024.0,
+        "Mi" => 1_048_576.0,
+        "Gi" => 1_073_741_824.0,
+        "Ti" => 1_099_511_627_776.0,
+        _ => return None,
+    };
+    let number: f64 = digits.parse().ok()?;
+    (number > 0.0 && number.is_finite()).then_some(number * unit)
 }
 
 /// The sidecar's form where neither the pod nor the injector says one.

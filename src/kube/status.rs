@@ -22,20 +22,18 @@ pub(super) struct Status {
     /// What referred to the name in the container, as paths in it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) references: Vec<String>,
-    /// The container was told to sleep.
-    #[serde(skip_serializing_if = "is_false")]
-    pub(super) sleep: bool,
-    /// `terminationGracePeriodSeconds` was raised,
-    #[serde(skip_serializing_if = "is_false")]
-    pub(super) grace_raised: bool,
+    /// The containers that were told to sleep,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sleeps: Vec<String>,
+    /// for so many seconds.
+    pub(super) sleep: u64,
+    /// `terminationGracePeriodSeconds` was raised to this,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) grace_raised_to: Option<u64>,
     /// from this; none: it was not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grace: Option<Value>,
     /// Annotations that were added.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) annotations: Vec<String>,
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
 
-use super::inject::Injector;
+use super::inject::{Injector, Outcome, Surroundings, inject as inject_pod};
 use super::manifest::{Done, What, Work, run};
 use super::version::Version;
 use super::workload;
@@ -48,6 +49,8 @@ fn told(done: &Done) -> String {
             }
             What::Uninjected => writeln!(told, "#> {object}: taken out").unwrap(),
             What::Left(left) => writeln!(told, "#> {object}: left: {}", left.as_str()).unwrap(),
+            What::Unreachable(port) => writeln!(told, "#> {object}: warning: unreachable by {port}").unwrap(),
+            What::Unread(why) => writeln!(told, "#> {object}: unread: {why}").unwrap(),
             What::Renamed(name) => writeln!(told, "#> {object}: targetPort {name}").unwrap(),
             What::Ignored(message) => {
                 writeln!(told, "#> {object}: ignored: {}", message.replace('\n', "\n#> ")).unwrap()
@@ -111,7 +114,9 @@ fn what_was_injected_can_be_taken_out_again() {
         let (before, after) = (values(&text), values(&back.text));
         for (before, after) in before.iter().zip(&after) {
             // A Service may go on reaching the port by its name.
-            if workload::is_service(before) || path.ends_with("list.input.yaml") {
+            // The status of nothing goes.
+            let leaves = ["list.input.yaml", "status_without_sidecar.input.yaml"];
+            if workload::is_service(before) || leaves.iter().any(|name| path.ends_with(name)) {
                 continue;
             }
             assert_eq!(before, after, "{}", path.display());
@@ -125,5 +130,113 @@ fn what_runs_no_pods_passes_byte_for_byte() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("k8s/testdata/{name}.input.yaml"));
         let text = std::fs::read_to_string(path).unwrap();
         assert_eq!(inject(&text).text, text, "{name}");
+    }
+}
+
+/// Anything at all where a pod should be, made of the words that are looked for.
+fn anything() -> impl Strategy<Value = Value> {
+    let words = [
+        "metadata",
+        "annotations",
+        "labels",
+        "spec",
+        "containers",
+        "initContainers",
+        "volumes",
+        "name",
+        "ports",
+        "containerPort",
+        "protocol",
+        "lifecycle",
+        "preStop",
+        "httpGet",
+        "port",
+        "readinessProbe",
+        "http",
+        "app",
+        "outboard",
+        "outboard.dev/status",
+        "outboard.dev/config",
+        "outboard.dev/app-port",
+        "{\"container\":\"app\"}",
+        "terminationGracePeriodSeconds",
+        "sleep",
+        "seconds",
+        "hostNetwork",
+        "",
+        "8080",
+        "a: [b",
+        "é\n",
+    ];
+    let word = prop::sample::select(words.to_vec()).prop_map(str::to_owned);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        prop_oneof![any::<i64>(), 0i64..70_000].prop_map(Value::from),
+        word.clone().prop_map(Value::String),
+    ];
+    leaf.prop_recursive(6, 60, 5, move |inner| {
+        let pairs = prop::collection::vec((word.clone(), inner.clone()), 0..5);
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Value::Array),
+            pairs.prop_map(|pairs| Value::Object(Map::from_iter(pairs))),
+        ]
+    })
+}
+
+/// A pod that asks, with something else at a place or two.
+fn broken_pod() -> impl Strategy<Value = Value> {
+    let places = [
+        "/metadata",
+        "/metadata/annotations",
+        "/metadata/labels",
+        "/spec",
+        "/spec/containers",
+        "/spec/containers/0",
+        "/spec/containers/0/name",
+        "/spec/containers/0/ports",
+        "/spec/containers/0/ports/0",
+        "/spec/containers/0/ports/0/containerPort",
+        "/spec/containers/0/lifecycle",
+        "/spec/volumes",
+        "/spec/initContainers",
+        "/spec/terminationGracePeriodSeconds",
+        "/spec/containers/0/readinessProbe",
+    ];
+    let broken = prop::collection::vec((prop::sample::select(places.to_vec()), anything()), 0..3);
+    broken.prop_map(|broken| {
+        let mut pod = json!({
+            "metadata": { "annotations": { "outboard.dev/inject": "enabled" }, "labels": {} },
+            "spec": {
+                "containers": [{
+                    "name": "app", "ports": [{ "name": "http", "containerPort": 8080 }],
+                    "lifecycle": {}, "readinessProbe": { "httpGet": { "port": "http" } },
+                }],
+                "initContainers": [], "volumes": [], "terminationGracePeriodSeconds": 10,
+            },
+        });
+        for (place, value) in broken {
+            if let Some(place) = pod.pointer_mut(place) {
+                *place = value;
+            }
+        }
+        pod
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Neither way panics, whatever stands where a pod should; what was injected can be taken out, and is injected once.
+    #[test]
+    fn whatever_stands_there_it_is_answered(pod in prop_oneof![anything(), broken_pod()], all in any::<bool>()) {
+        let injector = Injector { image: "outboard:test".into(), kubernetes: Version::new(1, 34), all };
+        let around = Surroundings { ends: false, services: None, services_change: false, config_map: &|_| None };
+        let _ = super::uninject::uninject(&pod);
+        if let Ok(Outcome::Injected(injected)) = inject_pod(&injector, &around, &pod) {
+            let again = inject_pod(&injector, &around, &injected.pod).unwrap();
+            prop_assert!(matches!(again, Outcome::Left(_)), "{again:?}");
+            prop_assert!(super::uninject::uninject(&injected.pod).is_some());
+        }
     }
 }

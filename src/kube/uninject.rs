@@ -1,8 +1,9 @@
-//! Takes the sidecar out of a pod again: what was there before an injection is there after it.
+//! Takes the sidecar out of a pod again: what was there before an injection is there after it. What somebody has changed
+//! since stays as it is.
 
 use serde_json::{Value, json};
 
-use super::inject::{LABEL, VOLUMES};
+use super::inject::{LABEL, VOLUMES, is_tcp};
 use super::pod::{self, CONTAINERS, SIDECAR};
 use super::status::{STATUS, Status};
 
@@ -19,6 +20,7 @@ pub struct Uninjected {
 pub fn uninject(pod: &Value) -> Option<Uninjected> {
     let annotations = pod::annotations(pod);
     let status: Status = serde_json::from_str(annotations.get(STATUS)?).ok()?;
+    pod.get("spec").filter(|spec| spec.is_object())?;
     let unnamed = status.name.is_none().then_some(status.port);
     let mut changed = pod.clone();
     let spec = &mut changed["spec"];
@@ -36,12 +38,20 @@ pub fn uninject(pod: &Value) -> Option<Uninjected> {
     if let Some(container) = pod::container_mut(spec, &status.container) {
         application(container, &status);
     }
-    match status.grace {
-        Some(before) => spec["terminationGracePeriodSeconds"] = before,
-        None if status.grace_raised => {
-            spec.as_object_mut().map(|spec| spec.shift_remove("terminationGracePeriodSeconds"));
+    for name in &status.sleeps {
+        if let Some(container) = pod::container_mut(spec, name) {
+            wake(container, status.sleep);
         }
-        None => {}
+    }
+    if let Some(raised) = status.grace_raised_to
+        && spec.get("terminationGracePeriodSeconds").and_then(Value::as_u64) == Some(raised)
+    {
+        match status.grace {
+            Some(before) => spec["terminationGracePeriodSeconds"] = before,
+            None => {
+                spec.as_object_mut().map(|spec| spec.shift_remove("terminationGracePeriodSeconds"));
+            }
+        }
     }
     let metadata = &mut changed["metadata"];
     let annotations = pod::map_mut(metadata, "annotations");
@@ -56,23 +66,26 @@ pub fn uninject(pod: &Value) -> Option<Uninjected> {
 
 /// Gives the application its port's name back.
 fn application(container: &mut Value, status: &Status) {
-    if let Some(name) = &status.name {
-        for reference in &status.references {
-            if let Some(handler) = container.pointer_mut(&format!("/{reference}")) {
-                handler["port"] = json!(name);
-            }
-        }
-        let ports = pod::list_mut(container, "ports");
-        let taken = ports.iter_mut().find(|port| {
-            port.get("containerPort").and_then(Value::as_u64) == Some(u64::from(status.port))
-                && port.get("name").is_none()
-        });
-        if let Some(port) = taken.and_then(Value::as_object_mut) {
-            // First, where people write it.
-            port.shift_insert(0, "name".into(), json!(name));
+    let Some(name) = &status.name else { return };
+    for reference in &status.references {
+        let handler = container.pointer_mut(&format!("/{reference}")).and_then(Value::as_object_mut);
+        if let Some(port) = handler.and_then(|handler| handler.get_mut("port")).filter(|port| **port == status.port) {
+            *port = json!(name);
         }
     }
-    if status.sleep {
+    let ports = pod::list_mut(container, "ports");
+    let taken = ports.iter_mut().find(|port| {
+        is_tcp(port) && port.get("containerPort") == Some(&json!(status.port)) && port.get("name").is_none()
+    });
+    if let Some(port) = taken.and_then(Value::as_object_mut) {
+        // First, where people write it.
+        port.shift_insert(0, "name".into(), json!(name));
+    }
+}
+
+/// Takes the sleep out of a container that was told to.
+fn wake(container: &mut Value, seconds: u64) {
+    if container.pointer("/lifecycle/preStop") == Some(&json!({ "sleep": { "seconds": seconds } })) {
         pod::map_mut(container, "lifecycle").shift_remove("preStop");
         pod::drop_empty(container, "lifecycle");
     }

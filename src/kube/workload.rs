@@ -25,6 +25,24 @@ pub fn of(object: &Value) -> Option<Workload> {
     object.pointer(pod)?.is_object().then_some(Workload { pod, ends })
 }
 
+/// Whether a text that cannot be read may be one that runs pods, a Service or a ConfigMap.
+pub fn may_matter(text: &str) -> bool {
+    let kinds = [
+        "Pod",
+        "Deployment",
+        "StatefulSet",
+        "DaemonSet",
+        "ReplicaSet",
+        "ReplicationController",
+        "Job",
+        "CronJob",
+        "Service",
+        "ConfigMap",
+        "List",
+    ];
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| kinds.contains(&word))
+}
+
 /// Whether an object is a Service.
 pub fn is_service(object: &Value) -> bool {
     is(object, "v1", "Service")

@@ -23,7 +23,7 @@ const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// For a whole request: a review has a few seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest answer that is read.
-const LARGEST: usize = 32 << 20;
+const LARGEST: usize = 16 << 20;
 
 /// Why the API server gave nothing.
 #[derive(Debug, thiserror::Error)]

@@ -2,11 +2,12 @@
 //! ConfigMap it names. Asked at the API server when it is needed, and kept for a moment.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::api::Api;
@@ -17,7 +18,7 @@ use crate::kube::inject::services::{Targets, labels};
 /// For how long what was read is taken for true. A Deployment's pods come together, and ask for the same.
 const FRESH: Duration = Duration::from_secs(5);
 /// How many namespaces are kept.
-const NAMESPACES: usize = 1000;
+const NAMESPACES: usize = 200;
 
 /// A namespace, as far as it was read.
 #[derive(Debug, Default)]
@@ -53,24 +54,25 @@ impl Namespace {
 /// The cluster.
 pub(super) struct Cluster {
     api: Arc<Api>,
-    known: Cache<String, (Instant, Arc<Namespace>)>,
+    /// By name, and by the moment in which they were read: an old one is not asked for any more.
+    known: Cache<(String, u64), Arc<Namespace>>,
+    began: Instant,
 }
 
 impl Cluster {
     pub(super) fn new(api: Arc<Api>) -> Cluster {
-        Cluster { api, known: Cache::new(NAMESPACES) }
+        Cluster { api, known: Cache::new(NAMESPACES), began: Instant::now() }
     }
 
-    /// A namespace. What cannot be read of it is not known: the pod is then judged by itself.
+    /// A namespace, read once for all that ask in a moment. What cannot be read of it is not known: the pod is then judged by
+    /// itself.
     pub(super) async fn namespace(&self, name: &str) -> Arc<Namespace> {
-        if let Some((read, namespace)) = self.known.get(name)
-            && read.elapsed() < FRESH
-        {
-            return namespace;
+        let key = (name.to_owned(), self.began.elapsed().as_secs() / FRESH.as_secs());
+        let read = async { Ok::<_, Infallible>(Arc::new(self.read(name).await)) };
+        match self.known.get_or_insert_async(&key, read).await {
+            Ok(namespace) => namespace,
+            Err(never) => match never {},
         }
-        let namespace = Arc::new(self.read(name).await);
-        self.known.insert(name.to_owned(), (Instant::now(), namespace.clone()));
-        namespace
     }
 
     async fn read(&self, name: &str) -> Namespace {
@@ -97,8 +99,17 @@ impl Cluster {
         };
         Namespace {
             on_failure: own.inspect_err(|e| told("namespace", e)).ok().and_then(|own| on_failure(&own)),
-            services: items(services, "services"),
+            services: items(services, "services").map(|all| all.iter().map(kept).collect()),
             configurations: items(maps, "configmaps").into_iter().flatten().filter_map(|m| configuration(&m)).collect(),
         }
     }
+}
+
+/// What is kept of a Service.
+fn kept(service: &Value) -> Value {
+    let part = |pointer: &str| service.pointer(pointer).cloned().unwrap_or_default();
+    json!({
+        "metadata": { "name": part("/metadata/name") },
+        "spec": { "selector": part("/spec/selector"), "ports": part("/spec/ports") },
+    })
 }

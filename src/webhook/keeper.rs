@@ -18,6 +18,13 @@ use super::certificate::{CertificateError, Issued, RENEWED, issue};
 /// How often the Secret is looked at.
 pub(super) const PERIOD: Duration = Duration::from_secs(60);
 
+/// What a certificate ends with.
+const END: &str = "-----END CERTIFICATE-----";
+/// How many CAs are believed at most: replicas that renew at once make one each.
+const BELIEVED: usize = 5;
+/// API servers hear of a new CA after a moment; until then the old certificate is the one to serve with.
+const HEARD: Duration = Duration::from_secs(3);
+
 /// Where the certificate is kept, and who is told of its CA.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -92,6 +99,9 @@ impl Keeper {
             believed.push(&current.ca);
         }
         self.believe(&believed).await?;
+        if believed.len() > 1 {
+            tokio::time::sleep(HEARD).await;
+        }
         let secret = self.secret(&fresh, kept.as_ref());
         let written = match &kept {
             None => self.api.create(&format!("/api/v1/namespaces/{}/secrets", self.place.namespace), &secret).await,
@@ -130,11 +140,12 @@ impl Keeper {
             if cas.iter().all(|ca| bundle.contains(ca.trim())) {
                 continue;
             }
-            // The first of what is believed already is the last that was made: it may still be served with.
-            let before = bundle.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default().trim();
+            // What is believed already may still be served with: the newest few stay.
             let mut all: Vec<&str> = cas.iter().map(|ca| ca.trim()).collect();
-            if before.ends_with("-----END CERTIFICATE-----") && !all.contains(&before) {
-                all.push(before);
+            for before in bundle.split_inclusive(END).map(str::trim) {
+                if before.ends_with(END) && !all.contains(&before) && all.len() < BELIEVED {
+                    all.push(before);
+                }
             }
             let value = BASE64_STANDARD.encode(all.join("\n") + "\n");
             patch.push(json!({ "op": "add", "path": format!("/webhooks/{at}/clientConfig/caBundle"), "value": value }));

@@ -34,8 +34,10 @@ impl Metrics {
             .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
         let seconds = Histogram::with_opts(seconds)?;
         registry.register(Box::new(seconds.clone()))?;
-        let certificate =
-            Opts::new("certificate_expiry_timestamp_seconds", "When the certificate ends; 0: it is not known.");
+        let certificate = Opts::new(
+            "certificate_expiry_timestamp_seconds",
+            "When its own certificate ends; 0: it serves with files, which are somebody else's to watch.",
+        );
         let certificate = IntGauge::with_opts(certificate.namespace("outboard_webhook"))?;
         registry.register(Box::new(certificate.clone()))?;
         Ok(Metrics { registry, reviews, bad, seconds, certificate })

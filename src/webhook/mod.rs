@@ -129,6 +129,7 @@ pub async fn run(settings: Settings) -> Result<(), WebhookError> {
         metrics: Metrics::new()?,
         tls: ArcSwapOption::empty(),
         leaving: AtomicBool::new(false),
+        bodies: server::bodies(),
     });
     let addresses = (listener.local_addr(), probes.local_addr());
     if let (Ok(listen), Ok(probes)) = addresses {

@@ -1,6 +1,7 @@
 //! The webhook's two listeners: HTTPS for API servers, and in clear what the kubelet and a scraper ask.
 
 use std::convert::Infallible;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +14,6 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -34,6 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BODY: Duration = Duration::from_secs(5);
 /// The longest review: API servers take objects of 3 MiB at most, and a review may hold one twice.
 pub(super) const LARGEST: usize = 8 << 20;
+/// What bodies may take together: a review is several times its body while it is looked at.
+const BODIES: usize = 24 << 20;
+/// The longest life of a connection; API servers open another.
+const LIFE: Duration = Duration::from_secs(600);
+/// A connection on which nothing is heard for so long has nobody at its other end.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What the listeners share.
 pub(super) struct Webhook {
@@ -44,6 +50,13 @@ pub(super) struct Webhook {
     pub(super) tls: ArcSwapOption<ServerConfig>,
     /// It is told to end.
     pub(super) leaving: AtomicBool,
+    /// Bytes of bodies that are being looked at.
+    pub(super) bodies: Semaphore,
+}
+
+/// Room for bodies.
+pub(super) fn bodies() -> Semaphore {
+    Semaphore::new(BODIES)
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -85,27 +98,43 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, webhook: Arc<Webhook>, mut ends: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, webhook: Arc<Webhook>, ends: watch::Receiver<bool>) {
     let Some(tls) = webhook.tls.load_full() else { return };
     let Ok(Ok(stream)) = timeout(PATIENCE, TlsAcceptor::from(tls).accept(stream)).await else { return };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request| {
         let webhook = webhook.clone();
         async move { Ok::<_, Infallible>(webhook.answer(request).await) }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let told = tokio::select! {
-        // An error is a client that left or broke the protocol.
-        _ = connection.as_mut() => false,
-        told = ends.wait_for(|ends| *ends) => told.is_ok(),
-    };
-    if told {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+    let stream = TokioIo::new(stream);
+    if http2 {
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).max_concurrent_streams(100);
+        builder.keep_alive_interval(SILENCE).keep_alive_timeout(PATIENCE);
+        let connection = pin!(builder.serve_connection(stream, service));
+        until_told(connection, |connection| connection.graceful_shutdown(), ends).await;
+    } else {
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(SILENCE);
+        let connection = pin!(builder.serve_connection(stream, service));
+        until_told(connection, |connection| connection.graceful_shutdown(), ends).await;
     }
+}
+
+/// Serves a connection until it ends; when the process ends, or the connection is old, until what has begun is answered.
+async fn until_told<C: Future>(
+    mut connection: Pin<&mut C>,
+    end: impl FnOnce(Pin<&mut C>),
+    mut ends: watch::Receiver<bool>,
+) {
+    tokio::select! {
+        // An error is a client that left or broke the protocol.
+        _ = connection.as_mut() => return,
+        told = ends.wait_for(|ends| *ends) => drop(told),
+        () = tokio::time::sleep(LIFE) => {}
+    }
+    end(connection.as_mut());
+    let _ = timeout(SILENCE, connection).await;
 }
 
 impl Webhook {
@@ -119,6 +148,11 @@ impl Webhook {
         if length.is_some_and(|length| length > LARGEST) {
             return self.bad(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a review is at most 8 MiB");
         }
+        // Without a length it may be the longest.
+        let room = u32::try_from(length.unwrap_or(LARGEST)).unwrap_or(u32::MAX);
+        let Ok(Ok(_room)) = timeout(BODY, self.bodies.acquire_many(room)).await else {
+            return self.bad(StatusCode::SERVICE_UNAVAILABLE, "busy", "other reviews take all room");
+        };
         let body = match timeout(BODY, Limited::new(request.into_body(), LARGEST).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(e)) if e.is::<LengthLimitError>() => {

@@ -77,7 +77,10 @@ fn one_that_ends_soon_is_renewed_and_the_old_one_is_believed_beside_the_new() {
     kept["data"]["until"] = json!(BASE64_STANDARD.encode(soon.to_string()));
     api.set(SECRET, kept);
     let second = Webhook::start(&[], &api.env());
-    second.await_ready();
+    // It waits until API servers have heard of the new CA.
+    assert!(common::within(Duration::from_secs(15), || second
+        .probe("/readyz")
+        .is_some_and(|answer| answer.status == 200)));
     let new = bundle(&api).unwrap();
     assert_ne!(secret(&api, "ca.crt"), old_ca);
     assert!(new.contains(secret(&api, "ca.crt").trim()) && new.contains(old_ca.trim()), "{new}");

@@ -61,14 +61,16 @@ pub(super) fn read(
 
 /// A ConfigMap that is not at hand.
 fn unread(wish: &Wish, name: &str) -> Configuration {
+    let delay = wish.drain_delay.unwrap_or(DELAY);
+    let timeout = wish.drain_timeout.unwrap_or(delay + TIMEOUT - DELAY);
     let mut warnings = Vec::new();
     if wish.drain_delay.is_none() || wish.drain_timeout.is_none() {
         warnings.push(format!(
-            "ConfigMap {name} was not read: its drain is taken to be {DELAY} s of delay and {TIMEOUT} s in all; where it is \
+            "ConfigMap {name} was not read: its drain is taken to be {delay} s of delay and {timeout} s in all; where it is \
              not, say so in outboard.dev/drain-delay and outboard.dev/drain-timeout"
         ));
     }
-    Configuration { delay: wish.drain_delay.unwrap_or(DELAY), timeout: wish.drain_timeout.unwrap_or(TIMEOUT), warnings }
+    Configuration { delay, timeout, warnings }
 }
 
 /// Its ports have to be those that the pod's Services and the kubelet ask.

@@ -23,7 +23,7 @@ use super::version::Version;
 use app::App;
 use services::Targets;
 pub(super) use sidecar::{LABEL, VOLUMES};
-pub(super) use takeover::UNNAMED;
+pub(super) use takeover::{UNNAMED, is_tcp};
 
 /// What all pods of an injector have in common.
 #[derive(Debug, Clone)]
@@ -175,20 +175,32 @@ pub fn inject(injector: &Injector, around: &Surroundings<'_>, pod: &Value) -> Re
     let annotations = pod::annotations(pod);
     match annotations::asks(&annotations) {
         Some(false) => return Ok(Outcome::Left(Left::Declined)),
-        None if !injector.all && !annotations.contains_key("outboard.dev/inject") => {
+        // An empty value is what a template leaves of one that was not set.
+        None if !injector.all && annotations.get("outboard.dev/inject").is_none_or(|value| value.trim().is_empty()) => {
             return Ok(Outcome::Left(Left::NotAsked));
         }
         _ => {}
     }
     if annotations.contains_key(STATUS) {
-        return Ok(Outcome::Left(Left::Already));
+        let has_it = |spec| pod::containers(spec).any(|container| pod::text(container, "name") == Some(SIDECAR));
+        if pod.get("spec").is_some_and(has_it) {
+            return Ok(Outcome::Left(Left::Already));
+        }
+        return Err(Refused::new(
+            Reason::Annotation,
+            format!(
+                "{STATUS} says that it has the sidecar, and it has none; remove that annotation, it is outboard's own"
+            ),
+        ));
     }
     let wish = annotations::read(&annotations).map_err(|errors| Refused::new(Reason::Annotation, errors.join("; ")))?;
     let spec = pod.get("spec").filter(|spec| spec.is_object());
     let spec = spec.ok_or_else(|| Refused::new(Reason::Malformed, "it has no spec"))?;
     possible(spec)?;
     let app = App::find(spec, &wish)?;
-    let mode = mode(injector, around, &wish)?;
+    // A Job's, and what other controllers run to its end.
+    let ends = around.ends || matches!(pod::text(spec, "restartPolicy"), Some("Never" | "OnFailure"));
+    let mode = mode(injector, ends, &wish)?;
     free(spec, &wish, &app)?;
     let configuration = configuration::read(&wish, &app, around.config_map)?;
 
@@ -228,8 +240,8 @@ fn possible(spec: &Value) -> Result<(), Refused> {
     Ok(())
 }
 
-fn mode(injector: &Injector, around: &Surroundings<'_>, wish: &Wish) -> Result<Mode, Refused> {
-    let mode = wish.mode.unwrap_or_else(|| default_mode(injector.kubernetes, around.ends));
+fn mode(injector: &Injector, ends: bool, wish: &Wish) -> Result<Mode, Refused> {
+    let mode = wish.mode.unwrap_or_else(|| default_mode(injector.kubernetes, ends));
     let kubernetes = injector.kubernetes;
     match mode {
         Mode::Native if kubernetes < Version::NATIVE => Err(Refused::new(
@@ -237,14 +249,14 @@ fn mode(injector: &Injector, around: &Surroundings<'_>, wish: &Wish) -> Result<M
             format!(
                 "Kubernetes {kubernetes} has no native sidecars ({} has); {}",
                 Version::NATIVE,
-                if around.ends {
-                    "a Job with another container beside its own would never be complete: run it without outboard.dev/inject"
+                if ends {
+                    "what runs to an end would never end with another container beside it: run it without outboard.dev/inject"
                 } else {
                     "write outboard.dev/mode: classic"
                 }
             ),
         )),
-        Mode::Native if kubernetes < Version::NATIVE_PORTS && !around.ends => Err(Refused::new(
+        Mode::Native if kubernetes < Version::NATIVE_PORTS && !ends => Err(Refused::new(
             Reason::Version,
             format!(
                 "in Kubernetes {kubernetes} a Service's named targetPort does not find the port of a native sidecar ({} does): \
@@ -252,9 +264,9 @@ fn mode(injector: &Injector, around: &Surroundings<'_>, wish: &Wish) -> Result<M
                 Version::NATIVE_PORTS
             ),
         )),
-        Mode::Classic if around.ends => Err(Refused::new(
+        Mode::Classic if ends => Err(Refused::new(
             Reason::Version,
-            "a Job with a classic sidecar is never complete; leave outboard.dev/mode out",
+            "what runs to an end, a Job, never ends with a classic sidecar; leave outboard.dev/mode out",
         )),
         mode => Ok(mode),
     }

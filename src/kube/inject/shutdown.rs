@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::app::App;
 use super::configuration::Configuration;
 use super::{Injector, Wish};
-use crate::kube::pod;
+use crate::kube::pod::{self, SIDECAR};
 use crate::kube::status::Status;
 use crate::kube::version::Version;
 
@@ -26,11 +26,12 @@ pub(super) fn arrange(
     status: &mut Status,
     warnings: &mut Vec<String>,
 ) {
-    if wish.app_sleep {
-        let seconds = if configuration.delay == 0 { 0 } else { configuration.delay + BEHIND };
+    let seconds = if configuration.delay == 0 || !wish.app_sleep { 0 } else { configuration.delay + BEHIND };
+    if seconds > 0 {
         sleep(spec, injector, app, seconds, status, warnings);
     }
-    let needed = configuration.timeout + MARGIN;
+    // A hook may not take longer than the pod has.
+    let needed = configuration.timeout.max(seconds) + MARGIN;
     let set = spec.get("terminationGracePeriodSeconds").cloned();
     let given = set.as_ref().and_then(Value::as_u64).unwrap_or(GRACE);
     if given < needed {
@@ -39,11 +40,11 @@ pub(super) fn arrange(
             configuration.timeout
         ));
         spec["terminationGracePeriodSeconds"] = json!(needed);
-        (status.grace_raised, status.grace) = (true, set);
+        (status.grace_raised_to, status.grace) = (Some(needed), set);
     }
 }
 
-/// The application gets its SIGTERM when no new requests come any more.
+/// The application gets its SIGTERM when no new requests come any more, and so does what it may need beside it.
 fn sleep(
     spec: &mut Value,
     injector: &Injector,
@@ -52,28 +53,31 @@ fn sleep(
     status: &mut Status,
     warnings: &mut Vec<String>,
 ) {
-    let Some(container) = pod::container_mut(spec, &app.container) else { return };
-    match container.pointer("/lifecycle/preStop") {
-        None if seconds == 0 => {}
-        None if injector.kubernetes >= Version::SLEEP => {
-            pod::map_mut(container, "lifecycle").insert("preStop".into(), json!({ "sleep": { "seconds": seconds } }));
-            status.sleep = true;
-        }
-        None => warnings.push(format!(
-            "Kubernetes {} has no preStop that sleeps ({} has): container {} gets its SIGTERM while requests still come; \
-             give it a preStop that takes {seconds} s, such as exec: {{ command: [sleep, \"{seconds}\"] }} where its image has one",
-            injector.kubernetes,
-            Version::SLEEP,
-            app.container
-        )),
-        Some(own) => {
-            let sleeps = own.pointer("/sleep/seconds").and_then(Value::as_u64);
-            if sleeps.is_none_or(|own| own < seconds) {
-                warnings.push(format!(
-                    "container {} has a preStop of its own, which is left as it is: it should take at least {seconds} s, so that \
-                     the application is there for the last requests",
-                    app.container
-                ));
+    status.sleep = seconds;
+    for container in pod::list_mut(spec, "containers") {
+        let Some(name) = pod::text(container, "name").map(str::to_owned) else { continue };
+        match container.pointer("/lifecycle/preStop") {
+            _ if name == SIDECAR => {}
+            None if injector.kubernetes >= Version::SLEEP => {
+                pod::map_mut(container, "lifecycle").insert("preStop".into(), json!({ "sleep": { "seconds": seconds } }));
+                status.sleeps.push(name);
+            }
+            None if name == app.container => warnings.push(format!(
+                "Kubernetes {} has no preStop that sleeps ({} has): container {name} gets its SIGTERM while requests still \
+                 come; give it a preStop that takes {seconds} s, such as exec: {{ command: [sleep, \"{seconds}\"] }} where its \
+                 image has one",
+                injector.kubernetes,
+                Version::SLEEP,
+            )),
+            None => {}
+            Some(own) => {
+                let sleeps = own.pointer("/sleep/seconds").and_then(Value::as_u64);
+                if name == app.container && sleeps.is_none_or(|own| own < seconds) {
+                    warnings.push(format!(
+                        "container {name} has a preStop of its own, which is left as it is: it should take at least \
+                         {seconds} s, so that the application is there for the last requests",
+                    ));
+                }
             }
         }
     }

@@ -48,6 +48,19 @@ pub(super) fn take(
         ));
     }
     (status.container, status.port, status.name) = (app.container.clone(), app.port, app.name.clone());
+    if let Some(host) = own_entry(spec, app).and_then(|entry| entry.get("hostPort")) {
+        warnings.push(format!("hostPort {host} of container {} still leads to the application itself", app.container));
+    }
+    if let Some(other) = other_of_the_name(spec, app) {
+        return Err(Refused::new(
+            Reason::Conflict,
+            format!(
+                "container {other} has a port called {} too, and a Service would reach that one instead of the sidecar; \
+                 give it another name",
+                app.name.as_deref().unwrap_or(UNNAMED),
+            ),
+        ));
+    }
     let Some(name) = &app.name else {
         let meant = around.services.as_ref().is_some_and(|services| services.has_name(UNNAMED));
         if meant || by_number.is_some_and(|services| !services.is_empty()) {
@@ -74,18 +87,36 @@ pub(super) fn take(
         }
     }
     for port in pod::list_mut(container, "ports") {
-        if pod::text(port, "name") != Some(name) {
+        if pod::text(port, "name") != Some(name) || !is_tcp(port) {
             continue;
-        }
-        if let Some(host) = port.get("hostPort") {
-            warnings
-                .push(format!("hostPort {host} of container {} still leads to the application itself", app.container));
         }
         if let Some(port) = port.as_object_mut() {
             port.shift_remove("name");
         }
     }
     Ok(name.clone())
+}
+
+/// The application's own entry of the port.
+fn own_entry<'a>(spec: &'a Value, app: &App) -> Option<&'a Value> {
+    let container = pod::list(spec, "containers").iter().find(|c| pod::text(c, "name") == Some(&app.container))?;
+    let number = |port: &Value| port.get("containerPort").and_then(Value::as_u64);
+    pod::list(container, "ports").iter().find(|port| is_tcp(port) && number(port) == Some(app.port.into()))
+}
+
+/// Another container whose port has the name that the sidecar's will have: names are unique in a container only.
+fn other_of_the_name<'a>(spec: &'a Value, app: &App) -> Option<&'a str> {
+    let name = app.name.as_deref().unwrap_or(UNNAMED);
+    let has = |container: &&Value| {
+        pod::list(container, "ports").iter().any(|port| is_tcp(port) && pod::text(port, "name") == Some(name))
+    };
+    let mut others = pod::containers(spec).filter(|c| pod::text(c, "name") != Some(&app.container));
+    others.find(has).and_then(|container| pod::text(container, "name"))
+}
+
+/// Whether a port is one that is taken over.
+pub(in crate::kube) fn is_tcp(port: &Value) -> bool {
+    matches!(pod::text(port, "protocol"), None | Some("TCP"))
 }
 
 fn advice(app: &App) -> String {

@@ -52,6 +52,10 @@ pub enum What {
     Left(Left),
     /// A Service reaches the sidecar by name.
     Renamed(String),
+    /// A Service reaches no pod that runs already, until it is replaced: the port had no name.
+    Unreachable(u16),
+    /// A document was passed over: it cannot be read, and is none of those that matter here.
+    Unread(String),
     /// It cannot have it, and asked to be left alone then.
     Ignored(String),
     /// It cannot have it.
@@ -74,8 +78,8 @@ pub struct Malformed {
 /// Where a document cannot be read. Pods that cannot be injected are no error of the text: they are told in the notes, and
 /// pass through as they are.
 pub fn run(text: &str, file: &str, work: &Work) -> Result<Done, Malformed> {
-    let mut documents = documents(text, file)?;
     let mut done = Done::default();
+    let mut documents = documents(text, file, &mut done.notes)?;
     // Services and ConfigMaps may stand before what they belong to and behind it.
     let around: Vec<Value> = documents.iter().flat_map(|document| document.objects()).cloned().collect();
     let mut renamed = Vec::new();
@@ -97,7 +101,12 @@ pub fn run(text: &str, file: &str, work: &Work) -> Result<Done, Malformed> {
                     && services::selects(object, &taken.labels);
                 let to = if meant { taken.apply(object) } else { None };
                 let changed = to.is_some();
-                done.notes.extend(to.map(|to| Note { object: workload::name(object), what: What::Renamed(to) }));
+                let object = workload::name(object);
+                let unnamed = taken.name.as_deref() == Some(UNNAMED) && changed;
+                done.notes.extend(to.map(|to| Note { object: object.clone(), what: What::Renamed(to) }));
+                if unnamed {
+                    done.notes.push(Note { object, what: What::Unreachable(taken.port) });
+                }
                 changed
             });
         }
@@ -252,16 +261,23 @@ fn is_list(object: &Value) -> bool {
     kind.is_some_and(|kind| kind.ends_with("List")) && object.get("items").is_some_and(Value::is_array)
 }
 
-fn documents<'t>(text: &'t str, file: &str) -> Result<Vec<Document<'t>>, Malformed> {
+fn documents<'t>(text: &'t str, file: &str, notes: &mut Vec<Note>) -> Result<Vec<Document<'t>>, Malformed> {
     let mut documents = Vec::new();
     let mut line = 0;
     for part in parts(text) {
-        let object = yaml::read(part).map_err(|unread| Malformed {
-            file: file.to_owned(),
-            line: line + unread.line,
-            column: unread.column,
-            message: unread.to_string().split_once(": ").map_or_else(String::new, |(_, message)| message.to_owned()),
-        })?;
+        let object = match yaml::read(part) {
+            Ok(object) => object,
+            // What might have to be injected is not passed over.
+            Err(unread) if workload::may_matter(part) => {
+                let (line, column) = (line + unread.line, unread.column);
+                return Err(Malformed { file: file.to_owned(), line, column, message: unread.message });
+            }
+            Err(unread) => {
+                let object = format!("{file}:{}", line + unread.line);
+                notes.push(Note { object, what: What::Unread(unread.message) });
+                None
+            }
+        };
         line += part.matches('\n').count();
         documents.push(Document { text: part, object, changed: false });
     }
@@ -271,7 +287,7 @@ fn documents<'t>(text: &'t str, file: &str) -> Result<Vec<Document<'t>>, Malform
 /// What stands in the documents of a text.
 #[cfg(test)]
 pub(super) fn values(text: &str) -> Vec<Value> {
-    parts(text).into_iter().filter_map(|part| yaml::read(part).unwrap()).collect()
+    parts(text).into_iter().filter_map(|part| yaml::read(part).ok().flatten()).collect()
 }
 
 /// The documents of a text, each with the line that separates it from the one before.

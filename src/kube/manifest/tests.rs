@@ -25,8 +25,14 @@ fn documents_are_cut_at_their_separators_and_nowhere_else() {
 
 #[test]
 fn an_error_is_told_with_its_place_in_the_whole_text() {
-    let error = run("a: 1\n---\nb: 2\nb: 3\n", "payments.yaml", &injector()).unwrap_err();
-    assert_eq!(error.to_string(), "payments.yaml:4:4: the key b stands here twice");
+    let text = "a: 1\n---\nkind: Pod\nb: 2\nb: 3\n";
+    let error = run(text, "payments.yaml", &injector()).unwrap_err();
+    assert_eq!(error.to_string(), "payments.yaml:5:4: the key b stands here twice");
+    // What cannot be a workload or a Service is somebody else's to read.
+    let text = text.replace("kind: Pod", "kind: Values");
+    let done = work(&text, &injector());
+    assert_eq!(done.text, text);
+    assert_eq!(done.notes[0].what, What::Unread("the key b stands here twice".into()));
 }
 
 #[test]
@@ -78,4 +84,17 @@ fn all_takes_what_says_nothing_but_not_what_says_no() {
     let all = Work::Inject(Injector { image: "i".into(), kubernetes: Version::new(1, 34), all: true });
     assert!(work(&POD.replace("outboard.dev/inject: enabled", "a: b"), &all).text.contains("/outboard"));
     assert!(!work(&POD.replace("enabled", "disabled"), &all).text.contains("/outboard"));
+}
+
+/// What was changed since the injection is not taken back with it.
+#[test]
+fn later_edits_stay_when_the_sidecar_is_taken_out() {
+    let injected = work(&POD.replace("spec: {", "spec: { terminationGracePeriodSeconds: 10,"), &injector()).text;
+    assert!(injected.contains("terminationGracePeriodSeconds: 26") && injected.contains("seconds: 6"), "{injected}");
+    let edited = injected.replace("terminationGracePeriodSeconds: 26", "terminationGracePeriodSeconds: 120");
+    let edited = edited.replace("seconds: 6", "seconds: 30");
+    let back = work(&edited, &Work::Uninject).text;
+    assert!(back.contains("terminationGracePeriodSeconds: 120") && back.contains("seconds: 30"), "{back}");
+    // Nor lowered by an injection anew.
+    assert!(work(&edited, &injector()).text.contains("terminationGracePeriodSeconds: 120"));
 }

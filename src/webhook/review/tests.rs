@@ -129,6 +129,16 @@ fn a_service_that_would_pass_by_the_sidecar_is_found() {
     }
 }
 
+/// A template that was made of a running pod: without a sidecar it would start in silence.
+#[test]
+fn a_status_without_a_sidecar_is_refused() {
+    let mut copied = pod();
+    copied["metadata"]["annotations"]["outboard.dev/status"] = json!("{}");
+    assert_eq!(answer(&review(copied.clone(), |_| ()), None).0, Result::Refused(Reason::Annotation));
+    copied["metadata"]["annotations"]["outboard.dev/inject"] = json!("");
+    assert_eq!(answer(&review(copied, |_| ()), None).0, Result::Left(Left::NotAsked));
+}
+
 #[test]
 fn what_is_no_review_is_told_so() {
     let told = |body: &[u8]| Review::read(body).err().unwrap().to_string();

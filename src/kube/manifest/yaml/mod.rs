@@ -25,7 +25,8 @@ pub struct Unread {
     pub line: usize,
     /// The column, from 1 on.
     pub column: usize,
-    message: String,
+    /// What is wrong.
+    pub message: String,
 }
 
 /// Reads a document; none where there is nothing in it.
@@ -120,9 +121,16 @@ impl<'t> Reader<'t> {
         loop {
             let (key, merges) = match self.inner()? {
                 Event::MappingEnd => break,
-                Event::Scalar(text, style, _, _) => {
-                    let merges = style == ScalarStyle::Plain && text == "<<";
-                    (text.into_owned(), merges)
+                Event::Scalar(text, style, _, tag) => {
+                    let plain = style == ScalarStyle::Plain;
+                    let merges = plain && text == "<<";
+                    // kubectl makes JSON of it, whose keys are texts.
+                    let key = match scalar(&text, plain, tag.as_deref()) {
+                        Value::String(key) => key,
+                        Value::Null => "null".to_owned(),
+                        other => other.to_string(),
+                    };
+                    (key, merges)
                 }
                 _ => return Err(self.unread("expected a key that is text")),
             };
@@ -157,8 +165,12 @@ fn size(value: &Value) -> usize {
 }
 
 fn scalar(text: &str, plain: bool, tag: Option<&Tag>) -> Value {
-    if !plain || tag.is_some_and(|tag| tag.suffix == "str") {
-        return Value::String(text.to_owned());
+    // Of tags those of YAML itself count; a quoted text with one is what it says.
+    match tag.map(|tag| tag.suffix.as_str()) {
+        Some("int" | "bool" | "float" | "null") => {}
+        Some(_) => return Value::String(text.to_owned()),
+        None if !plain => return Value::String(text.to_owned()),
+        None => {}
     }
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
@@ -177,7 +189,14 @@ fn number(text: &str) -> Option<Number> {
     if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return None;
     }
-    let radix = |digits: &str, radix| i64::from_str_radix(&digits.replace('_', ""), radix).ok();
+    let digits = &digits.replace('_', "");
+    let radix = |digits: &str, radix| i64::from_str_radix(digits, radix).ok();
+    if sign == 1
+        && let Ok(large) = digits.parse::<u64>()
+        && large > i64::MAX as u64
+    {
+        return Some(large.into());
+    }
     let whole = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => radix(&digits[2..], 16),
         [b'0', b'o', ..] => radix(&digits[2..], 8),
@@ -190,7 +209,8 @@ fn number(text: &str) -> Option<Number> {
         return Some((sign * whole).into());
     }
     let decimal = digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    if decimal { Number::from_f64(text.parse().ok()?) } else { None }
+    let value = || Some(f64::from(sign as i8) * digits.parse::<f64>().ok()?);
+    if decimal { Number::from_f64(value()?) } else { None }
 }
 
 #[cfg(test)]
@@ -212,6 +232,10 @@ mod tests {
             ("-12", json!(-12)),
             ("1.5", json!(1.5)),
             ("1e3", json!(1000.0)),
+            ("1_000", json!(1000)),
+            ("18446744073709551615", json!(u64::MAX)),
+            ("!!int \"80\"", json!(80)),
+            ("-1.5", json!(-1.5)),
             ("08", json!(8)),
             ("09.5", json!(9.5)),
             ("1.2.3", json!("1.2.3")),

@@ -92,8 +92,15 @@ fn text(text: &str, indent: usize, may_be_long: bool, out: &mut String) {
             }
         }
     } else {
-        // A JSON text is a quoted text of YAML.
-        let _ = write!(out, "{}", Value::from(text));
+        // A JSON text is a quoted text of YAML, which in addition wants some characters escaped.
+        for c in Value::from(text).to_string().chars() {
+            match c {
+                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
+                    let _ = write!(out, "\\u{:04x}", u32::from(c));
+                }
+                c => out.push(c),
+            }
+        }
     }
 }
 
