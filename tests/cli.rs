@@ -277,6 +277,12 @@ fn inject_writes_nothing_where_a_pod_cannot_be_injected() {
         "{}",
         ran.err
     );
+    let dir = tempfile::tempdir().unwrap();
+    let broken = dir.path().join("broken.yaml");
+    std::fs::write(&broken, "kind: Pod\nkind: Pod\n").unwrap();
+    let ran = outboard(&["inject", "-f", good, "-f", broken.to_str().unwrap()]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(64), ""));
+    assert!(ran.err.contains("broken.yaml:2:7: the key kind stands here twice"), "{}", ran.err);
     let ran = outboard(&["inject", "-f", "/nowhere.yaml"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(64), ""));
     assert!(ran.err.starts_with("/nowhere.yaml: cannot be read"), "{}", ran.err);
@@ -306,4 +312,24 @@ fn health_waits_until_the_proxy_is_there() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let gone = outboard(&["health", "--admin", &address, "--wait", "200ms"]);
     assert_eq!(gone.code, Some(1), "{}", gone.err);
+}
+
+/// A ConfigMap that was edited badly changes nothing in the process that runs; its preStop must drain it all the same.
+#[test]
+fn a_bad_edit_of_the_file_keeps_nobody_from_asking_the_process_that_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = common::Proxy::start(&common::yaml("127.0.0.1:9", ""));
+    let (admin, config) = (proxy.admin().to_string(), dir.path().join("outboard.yaml"));
+    std::fs::write(&config, "listners: [").unwrap();
+    let asked = |command: &[&str]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_outboard"));
+        child.args(command).args(["--admin", &admin, "--config", config.to_str().unwrap()]);
+        child.env("XDG_RUNTIME_DIR", proxy.dir()).output().unwrap()
+    };
+    for command in [&["health"][..], &["drain", "--wait"]] {
+        let ran = asked(command);
+        let err = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{command:?}: {err}");
+        assert!(err.contains("asking") && err.contains("all the same"), "{err}");
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::kube::inject::{Injector, Left};
-use crate::kube::manifest::{Done, What, Work, run as work_on};
+use crate::kube::manifest::{Done, What, Work, check, run as work_on};
 use crate::kube::version::Version;
 
 /// Arguments of `inject`.
@@ -40,6 +40,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resu
     let mut name = Vec::new();
     for path in &args.files {
         let part = read(path)?;
+        // By itself first: what is wrong is told with its line in this file.
+        check(&part, &path.display().to_string()).map_err(|malformed| Failure::Manifest(malformed.to_string()))?;
         if !text.is_empty() && !part.starts_with("---") {
             text.push_str(if text.ends_with('\n') { "---\n" } else { "\n---\n" });
         }

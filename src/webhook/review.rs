@@ -118,7 +118,9 @@ impl Review {
 
     fn is_ours(&self) -> bool {
         let Request { kind, operation, .. } = &self.0;
-        operation == "CREATE" && kind.group.is_empty() && kind.version == "v1" && kind.kind == "Pod"
+        // A static pod is the kubelet's: what is created of it here only shows it.
+        let mirror = self.0.object.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some();
+        operation == "CREATE" && kind.group.is_empty() && kind.version == "v1" && kind.kind == "Pod" && !mirror
     }
 
     /// Answers it.

@@ -117,6 +117,14 @@ pub fn run(text: &str, file: &str, work: &Work) -> Result<Done, Malformed> {
     Ok(done)
 }
 
+/// Whether a text can be worked on.
+///
+/// # Errors
+/// As [`run`] has them.
+pub fn check(text: &str, file: &str) -> Result<(), Malformed> {
+    documents(text, file, &mut Vec::new()).map(drop)
+}
+
 /// A port by which Services reach pods otherwise than before.
 struct Renamed {
     namespace: String,

@@ -68,6 +68,9 @@ fn what_is_no_new_pod_is_let_through() {
             review["request"]["kind"] = json!({ "group": "example.com", "version": "v1", "kind": "Pod" })
         },
         |review: &mut Value| {
+            review["request"]["object"]["metadata"]["annotations"]["kubernetes.io/config.mirror"] = json!("x")
+        },
+        |review: &mut Value| {
             review["request"].as_object_mut().unwrap().remove("object");
             review["request"].as_object_mut().unwrap().remove("kind");
         },
