@@ -288,6 +288,8 @@ fn the_chart_with_cert_manager_is_known_and_needs_no_secret_of_its_own() {
         assert_eq!(valid(object), Ok(()));
     }
     assert!(all.iter().all(|object| object["kind"] != "Role"));
+    let role = all.iter().find(|object| object["kind"] == "ClusterRole").unwrap();
+    assert_eq!(role["rules"].as_array().unwrap().len(), 2, "nothing of its own registration");
     let of = |kind: &str| all.iter().find(|object| object["kind"] == kind).unwrap().clone();
     let annotation = &of("MutatingWebhookConfiguration")["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
     assert_eq!(annotation, "outboard/outboard-injector");
