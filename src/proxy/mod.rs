@@ -46,13 +46,12 @@ use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use http::{Method, StatusCode, header};
+use http::{Method, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
-use crate::io::Conn;
 use crate::lifecycle::Lifecycle;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{Metrics, RouteMetrics};
@@ -323,44 +322,6 @@ impl Proxy {
         }
         cx.deadline = cx.deadline.min(end);
         Ok(())
-    }
-
-    /// After a 101: tells the client, and carries bytes until the end.
-    async fn tunnel(
-        &self,
-        cx: &mut Context,
-        timer: &mut Timer,
-        mut session: ServerSession,
-        mut origin: Box<Origin>,
-        head: ResponseHead,
-    ) -> Next {
-        let Some(route) = cx.route.clone() else { return Next::Ended };
-        let Ok(_open) = self.event_streams.enter(cx.state.limits.max_event_streams) else {
-            let mut down = Downstream::new(&mut session);
-            let refusal = Refusal::new(Reason::Overloaded, "too many event streams");
-            refuse::refuse(cx, &mut down, timer, None, &refusal).await;
-            return finish(session, true).await;
-        };
-        cx.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-        if Downstream::new(&mut session).write_head(&head, &route.response_headers, true).is_err() {
-            return Next::Ended;
-        }
-        let ServerSession::H1(mut h1) = session else { return Next::Ended };
-        // What came behind the request belongs to the tunnel.
-        h1.set_server_keepalive(Some(0));
-        let Ok(Some(reusable)) = h1.reuse().await else { return Next::Ended };
-        let (stream, early) = reusable.into_parts();
-        let Some(conn) = Conn::of(&stream) else { return Next::Ended };
-        let mut until = Instant::now() + route.timeouts.stream_max;
-        if let Some(end) = self.lifecycle.deadline() {
-            until = until.min(end);
-        }
-        let early = early.map_or_else(Bytes::new, BytesMut::freeze);
-        let through = tunnel::run(conn, &mut origin, early, timer, route.timeouts.idle, until).await;
-        cx.upstream_sent = through.up;
-        cx.upstream_received = through.down;
-        (cx.request_bytes, cx.response_bytes) = (through.up, through.down);
-        Next::Close(stream)
     }
 }
 

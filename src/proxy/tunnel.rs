@@ -4,20 +4,26 @@ use std::future::poll_fn;
 use std::task::{Context as Poller, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use pingora::protocols::http::ServerSession;
 use tokio::io::ReadBuf;
 use tokio::time::{Duration, Instant};
 
+use super::context::Context;
+use super::downstream::Downstream;
 use super::origin::Origin;
+use super::{Next, Proxy, ResponseHead, finish, refuse};
 use crate::io::Conn;
+use crate::refusal::{Reason, Refusal};
 use crate::timer::Timer;
 
 const ROOM: usize = 64 << 10;
 
 /// Bytes that went through: from the client, and to it.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Through {
-    pub(super) up: u64,
-    pub(super) down: u64,
+struct Through {
+    up: u64,
+    down: u64,
 }
 
 struct Tunnel<'t> {
@@ -32,8 +38,48 @@ struct Tunnel<'t> {
     scratch: BytesMut,
 }
 
+impl Proxy {
+    /// After a 101: tells the client, and carries bytes until the end.
+    pub(super) async fn tunnel(
+        &self,
+        cx: &mut Context,
+        timer: &mut Timer,
+        mut session: ServerSession,
+        mut origin: Box<Origin>,
+        head: ResponseHead,
+    ) -> Next {
+        let Some(route) = cx.route.clone() else { return Next::Ended };
+        let Ok(_open) = self.event_streams.enter(cx.state.limits.max_event_streams) else {
+            let mut down = Downstream::new(&mut session);
+            let refusal = Refusal::new(Reason::Overloaded, "too many event streams");
+            refuse::refuse(cx, &mut down, timer, None, &refusal).await;
+            return finish(session, true).await;
+        };
+        cx.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+        if Downstream::new(&mut session).write_head(&head, &route.response_headers, true).is_err() {
+            return Next::Ended;
+        }
+        let ServerSession::H1(mut h1) = session else { return Next::Ended };
+        // What came behind the request belongs to the tunnel.
+        h1.set_server_keepalive(Some(0));
+        let Ok(Some(reusable)) = h1.reuse().await else { return Next::Ended };
+        let (stream, early) = reusable.into_parts();
+        let Some(conn) = Conn::of(&stream) else { return Next::Ended };
+        let mut until = Instant::now() + route.timeouts.stream_max;
+        if let Some(end) = self.lifecycle.deadline() {
+            until = until.min(end);
+        }
+        let early = early.map_or_else(Bytes::new, BytesMut::freeze);
+        let through = run(conn, &mut origin, early, timer, route.timeouts.idle, until).await;
+        cx.upstream_sent = through.up;
+        cx.upstream_received = through.down;
+        (cx.request_bytes, cx.response_bytes) = (through.up, through.down);
+        Next::Close(stream)
+    }
+}
+
 /// Carries bytes until both sides have ended, `idle` passed without any, or `until` has come.
-pub(super) async fn run(
+async fn run(
     client: &Conn,
     origin: &mut Origin,
     early: Bytes,
