@@ -195,7 +195,7 @@ pub fn read(annotations: &BTreeMap<String, String>) -> Result<Wish, Vec<String>>
         drain_timeout: reader.parsed("drain-timeout", seconds),
         app_sleep: reader.switch("app-sleep").unwrap_or(true),
         scrape: reader.switch("scrape").unwrap_or(true),
-        on_failure: reader.word("on-failure", &[("refuse", OnFailure::Refuse), ("ignore", OnFailure::Ignore)]),
+        on_failure: reader.on_failure(),
     };
     if reader.errors.is_empty() { Ok(wish) } else { Err(reader.errors) }
 }
@@ -207,8 +207,7 @@ pub fn asks(annotations: &BTreeMap<String, String>) -> Option<bool> {
 
 /// What the annotations say of a pod that cannot be injected.
 pub fn on_failure(annotations: &BTreeMap<String, String>) -> Option<OnFailure> {
-    let words = [("refuse", OnFailure::Refuse), ("ignore", OnFailure::Ignore)];
-    Reader { annotations, errors: Vec::new() }.word("on-failure", &words)
+    Reader { annotations, errors: Vec::new() }.on_failure()
 }
 
 struct Reader<'a> {
@@ -242,6 +241,10 @@ impl Reader<'_> {
 
     fn switch(&mut self, name: &str) -> Option<bool> {
         self.word(name, &[("enabled", true), ("true", true), ("disabled", false), ("false", false)])
+    }
+
+    fn on_failure(&mut self) -> Option<OnFailure> {
+        self.word("on-failure", &[("refuse", OnFailure::Refuse), ("ignore", OnFailure::Ignore)])
     }
 
     fn config(&self) -> Configuration {

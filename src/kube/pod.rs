@@ -26,6 +26,11 @@ pub(super) fn map_mut<'a>(of: &'a mut Value, key: &str) -> &'a mut Map<String, V
     as_map(of.entry(key).or_insert(Value::Null))
 }
 
+/// Whether a port, a container's or a Service's, is one of TCP, which is what is carried.
+pub(super) fn is_tcp(port: &Value) -> bool {
+    matches!(text(port, "protocol"), None | Some("TCP"))
+}
+
 /// A list in a mapping, made where it is not there.
 pub(super) fn list_mut<'a>(of: &'a mut Value, key: &str) -> &'a mut Vec<Value> {
     let place = as_map(of).entry(key).or_insert(Value::Null);

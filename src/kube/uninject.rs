@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::inject::{LABEL, VOLUMES, is_tcp};
+use super::inject::{LABEL, VOLUMES};
 use super::pod::{self, CONTAINERS, SIDECAR};
 use super::status::{STATUS, Status};
 
@@ -75,7 +75,7 @@ fn application(container: &mut Value, status: &Status) {
     }
     let ports = pod::list_mut(container, "ports");
     let taken = ports.iter_mut().find(|port| {
-        is_tcp(port) && port.get("containerPort") == Some(&json!(status.port)) && port.get("name").is_none()
+        pod::is_tcp(port) && port.get("containerPort") == Some(&json!(status.port)) && port.get("name").is_none()
     });
     if let Some(port) = taken.and_then(Value::as_object_mut) {
         // First, where people write it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -117,28 +117,20 @@ impl Api {
         kind: &'static str,
         body: Bytes,
     ) -> std::result::Result<Value, ApiError> {
-        tokio::time::timeout(PATIENCE, self.exchange(method, path, kind, body)).await.map_err(|_| ApiError::Late)?
+        let asks = Request::builder().method(method).uri(path).header(CONTENT_TYPE, kind);
+        tokio::time::timeout(PATIENCE, self.exchange(asks, body)).await.map_err(|_| ApiError::Late)?
     }
 
     /// A connection for each: what is asked here is asked a few times a minute.
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        kind: &'static str,
-        body: Bytes,
-    ) -> std::result::Result<Value, ApiError> {
+    async fn exchange(&self, asks: request::Builder, body: Bytes) -> std::result::Result<Value, ApiError> {
         let http = |e: hyper::Error| ApiError::Http(Box::new(e));
         let token = tokio::fs::read_to_string(&self.token).await?;
         let stream = self.tls.connect(self.name.clone(), TcpStream::connect(&self.address).await?).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
+        let request = asks
             .header(HOST, &self.address)
             .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, kind)
             .header(AUTHORIZATION, format!("Bearer {}", token.trim()))
             .body(Full::new(body))
             .map_err(|e| ApiError::Http(Box::new(e)))?;

@@ -95,9 +95,10 @@ fn ports(spec: &Value) -> Vec<App> {
     let mut all = Vec::new();
     for container in pod::list(spec, "containers") {
         for port in pod::list(container, "ports") {
-            let tcp = matches!(pod::text(port, "protocol"), None | Some("TCP"));
             let number = port.get("containerPort").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
-            if let (true, Some(port_number), Some(container)) = (tcp, number, pod::text(container, "name")) {
+            if let (true, Some(port_number), Some(container)) =
+                (pod::is_tcp(port), number, pod::text(container, "name"))
+            {
                 let name = pod::text(port, "name").map(str::to_owned);
                 all.push(App { container: container.to_owned(), port: port_number, name });
             }

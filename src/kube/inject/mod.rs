@@ -23,7 +23,7 @@ use super::version::Version;
 use app::App;
 use services::Targets;
 pub(super) use sidecar::{LABEL, VOLUMES};
-pub(super) use takeover::{UNNAMED, is_tcp};
+pub(super) use takeover::UNNAMED;
 
 /// What all pods of an injector have in common.
 #[derive(Debug, Clone)]

@@ -80,7 +80,7 @@ pub fn labels(pod: &Value) -> BTreeMap<String, String> {
 
 /// The number by which an entry reaches the pod; none where it says a name. Left out it is the Service's own port.
 fn number(port: &Value) -> Option<u16> {
-    if !matches!(port.get("protocol").and_then(Value::as_str), None | Some("TCP")) {
+    if !pod::is_tcp(port) {
         return None;
     }
     let target = port.get("targetPort").filter(|target| !target.is_null()).or_else(|| port.get("port"))?;

@@ -87,7 +87,7 @@ pub(super) fn take(
         }
     }
     for port in pod::list_mut(container, "ports") {
-        if pod::text(port, "name") != Some(name) || !is_tcp(port) {
+        if pod::text(port, "name") != Some(name) || !pod::is_tcp(port) {
             continue;
         }
         if let Some(port) = port.as_object_mut() {
@@ -101,22 +101,17 @@ pub(super) fn take(
 fn own_entry<'a>(spec: &'a Value, app: &App) -> Option<&'a Value> {
     let container = pod::list(spec, "containers").iter().find(|c| pod::text(c, "name") == Some(&app.container))?;
     let number = |port: &Value| port.get("containerPort").and_then(Value::as_u64);
-    pod::list(container, "ports").iter().find(|port| is_tcp(port) && number(port) == Some(app.port.into()))
+    pod::list(container, "ports").iter().find(|port| pod::is_tcp(port) && number(port) == Some(app.port.into()))
 }
 
 /// Another container whose port has the name that the sidecar's will have: names are unique in a container only.
 fn other_of_the_name<'a>(spec: &'a Value, app: &App) -> Option<&'a str> {
     let name = app.name.as_deref().unwrap_or(UNNAMED);
     let has = |container: &&Value| {
-        pod::list(container, "ports").iter().any(|port| is_tcp(port) && pod::text(port, "name") == Some(name))
+        pod::list(container, "ports").iter().any(|port| pod::is_tcp(port) && pod::text(port, "name") == Some(name))
     };
     let mut others = pod::containers(spec).filter(|c| pod::text(c, "name") != Some(&app.container));
     others.find(has).and_then(|container| pod::text(container, "name"))
-}
-
-/// Whether a port is one that is taken over.
-pub(in crate::kube) fn is_tcp(port: &Value) -> bool {
-    matches!(pod::text(port, "protocol"), None | Some("TCP"))
 }
 
 fn advice(app: &App) -> String {
