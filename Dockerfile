@@ -16,6 +16,8 @@ RUN apt-get update \
 RUN cargo install --locked --root /opt/cyclonedx cargo-cyclonedx@0.5.9
 # Of what the build writes down of its moment: nothing.
 ARG SOURCE_DATE_EPOCH=0
+# The platform that is built for; buildx sets it by --platform. Left out: that of the machine.
+ARG TARGETARCH
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 WORKDIR /src
 # .dockerignore lets through what the build reads.
@@ -25,7 +27,13 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,sharing=locked \
     set -eu; \
-    target="$(uname -m)-unknown-linux-musl"; \
+    case "${TARGETARCH:-$(uname -m)}" in \
+        amd64 | x86_64) arch=x86_64 ;; \
+        arm64 | aarch64) arch=aarch64 ;; \
+        *) echo "no build for ${TARGETARCH}: amd64 and arm64 are known" >&2; exit 1 ;; \
+    esac; \
+    [ "$arch" = "$(uname -m)" ] || { echo "for ${TARGETARCH} build with --platform linux/${TARGETARCH}" >&2; exit 1; }; \
+    target="$arch-unknown-linux-musl"; \
     export "CC_$(echo "$target" | tr - _)=musl-gcc" CARGO_PROFILE_RELEASE_STRIP=symbols; \
     export RUSTFLAGS="--remap-path-prefix=/usr/local/cargo/registry/src=/registry --remap-path-prefix=/src=/outboard"; \
     cargo build --locked --release --no-default-features --bin outboard --target "$target"; \
