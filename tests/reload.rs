@@ -131,7 +131,9 @@ fn a_bad_file_changes_nothing_and_every_error_of_it_is_told() {
     assert!(serves(&proxy, 1));
     assert_eq!(proxy.admin_get("/config").text(), before);
     assert_eq!(proxy.admin_get("/readyz").status, 200);
-    assert_eq!((proxy.metric(OK), proxy.metric(FAILED)), (0.0, 1.0));
+    // The watch may have met the file first: it is tried once by each of the two at most.
+    let failed = proxy.metric(FAILED);
+    assert!(proxy.metric(OK) == 0.0 && (1.0..=2.0).contains(&failed), "{failed}");
     let logged = proxy.events("reload");
     for error in errors {
         assert!(logged.iter().any(|line| line["error"] == error && line["level"] == "error"), "{error} in {logged:#?}");
@@ -139,7 +141,7 @@ fn a_bad_file_changes_nothing_and_every_error_of_it_is_told() {
     proxy.write_config(&version(&origin, 3));
     eventually("a good file is taken over", || serves(&proxy, 3));
     // The watch looked at the file in between, and did not try the bad one again.
-    assert_eq!((proxy.metric(OK), proxy.metric(FAILED)), (1.0, 1.0));
+    assert_eq!((proxy.metric(OK), proxy.metric(FAILED)), (1.0, failed));
 }
 
 #[test]
