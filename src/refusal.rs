@@ -46,6 +46,24 @@ pub enum Reason {
     UpstreamTimeout,
     /// The application broke the connection, or its answer breaks the protocol.
     UpstreamReset,
+    /// It must have an idempotency key, and has none.
+    IdempotencyKeyMissing,
+    /// Its idempotency key is none.
+    IdempotencyKeyMalformed,
+    /// It does not say whose its idempotency key is.
+    IdempotencyOwnerMissing,
+    /// The first request with its idempotency key is still at work.
+    IdempotencyInFlight,
+    /// The first request with its idempotency key was another one.
+    IdempotencyMismatch,
+    /// Nobody knows whether the first request with its idempotency key was carried out.
+    IdempotencyUnknown,
+    /// The first request with its idempotency key was carried out, but its answer is not kept.
+    IdempotencyNotKept,
+    /// The first request with its idempotency key came with another credential.
+    IdempotencyCredentialChanged,
+    /// It cannot be written down that it is sent.
+    IdempotencyStore,
     /// Another request's fetch of the same thing took too long.
     CoalesceTimeout,
     /// It wants an answer from the cache alone, and there is none.
@@ -62,7 +80,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 33] = [
         Reason::NoRoute,
         Reason::MethodNotAllowed,
         Reason::BadRequest,
@@ -81,6 +99,15 @@ impl Reason {
         Reason::UpstreamConnect,
         Reason::UpstreamTimeout,
         Reason::UpstreamReset,
+        Reason::IdempotencyKeyMissing,
+        Reason::IdempotencyKeyMalformed,
+        Reason::IdempotencyOwnerMissing,
+        Reason::IdempotencyInFlight,
+        Reason::IdempotencyMismatch,
+        Reason::IdempotencyUnknown,
+        Reason::IdempotencyNotKept,
+        Reason::IdempotencyCredentialChanged,
+        Reason::IdempotencyStore,
         Reason::CoalesceTimeout,
         Reason::OnlyIfCached,
         Reason::ClientLeft,
@@ -115,6 +142,15 @@ impl Reason {
             Reason::UpstreamConnect => "upstream_connect",
             Reason::UpstreamTimeout => "upstream_timeout",
             Reason::UpstreamReset => "upstream_reset",
+            Reason::IdempotencyKeyMissing => "idempotency_key_missing",
+            Reason::IdempotencyKeyMalformed => "idempotency_key_malformed",
+            Reason::IdempotencyOwnerMissing => "idempotency_owner_missing",
+            Reason::IdempotencyInFlight => "idempotency_in_flight",
+            Reason::IdempotencyMismatch => "idempotency_mismatch",
+            Reason::IdempotencyUnknown => "idempotency_unknown",
+            Reason::IdempotencyNotKept => "idempotency_not_kept",
+            Reason::IdempotencyCredentialChanged => "idempotency_credential_changed",
+            Reason::IdempotencyStore => "idempotency_store",
             Reason::CoalesceTimeout => "coalesce_timeout",
             Reason::OnlyIfCached => "only_if_cached",
             Reason::ClientLeft => "client_left",
@@ -134,7 +170,16 @@ impl Reason {
         match self {
             Reason::NoRoute => StatusCode::NOT_FOUND,
             Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Reason::BadRequest => StatusCode::BAD_REQUEST,
+            Reason::BadRequest
+            | Reason::IdempotencyKeyMissing
+            | Reason::IdempotencyKeyMalformed
+            | Reason::IdempotencyOwnerMissing => StatusCode::BAD_REQUEST,
+            // As the IETF's draft has it.
+            Reason::IdempotencyInFlight
+            | Reason::IdempotencyUnknown
+            | Reason::IdempotencyNotKept
+            | Reason::IdempotencyCredentialChanged => StatusCode::CONFLICT,
+            Reason::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Reason::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Reason::UriTooLong => StatusCode::URI_TOO_LONG,
             Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -150,6 +195,7 @@ impl Reason {
             | Reason::BreakerOpen
             | Reason::FaultInjected
             | Reason::CoalesceTimeout
+            | Reason::IdempotencyStore
             | Reason::Overloaded
             | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Reason::ClientLeft | Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -177,6 +223,15 @@ impl Reason {
             Reason::UpstreamConnect => "the application cannot be reached",
             Reason::UpstreamTimeout => "the application did not answer in time",
             Reason::UpstreamReset => "the application broke off",
+            Reason::IdempotencyKeyMissing => "the request must have an idempotency key",
+            Reason::IdempotencyKeyMalformed => "the idempotency key is malformed",
+            Reason::IdempotencyOwnerMissing => "the request does not say whose its idempotency key is",
+            Reason::IdempotencyInFlight => "the first request with this idempotency key is still in work",
+            Reason::IdempotencyMismatch => "this idempotency key was used for another request",
+            Reason::IdempotencyUnknown => "whether the first request with this idempotency key was carried out is not known",
+            Reason::IdempotencyNotKept => "the first request with this idempotency key was carried out, its answer is not kept",
+            Reason::IdempotencyCredentialChanged => "this idempotency key was used with another credential",
+            Reason::IdempotencyStore => "idempotency keys cannot be kept now",
             Reason::CoalesceTimeout => "another request for the same took too long",
             Reason::OnlyIfCached => "it is not in the cache",
             Reason::ClientLeft => "the client left",

@@ -48,7 +48,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("listen", &["proxy", "lifecycle", "observe", "config", "io", "refusal", "timer", "upstream::tls"]),
     // Around the traffic.
     ("admin", &["config", "units"]),
-    ("server", &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "timer", "upstream"]),
+    (
+        "server",
+        &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "store", "timer", "upstream"],
+    ),
     // Pods and manifests; of the proxy they know how it is configured.
     ("kube", &["config", "units"]),
     ("webhook", &["kube", "config", "observe", "policy::redact", "timer", "upstream::tls"]),

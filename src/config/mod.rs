@@ -35,7 +35,7 @@ pub use pattern::{PathPattern, Segment};
 pub use process::{Access, Admin, Drain, Level, Limits, LogFormat, Logging, Runtime};
 pub use route::{Defaults, HeaderChanges, Headers, Jwt, Match, Rewrite, Route};
 pub use schema::schema;
-pub use stores::Stores;
+pub use stores::{EncryptionKey, Redis, Stores};
 pub use template::{Part, PathPart, PathTemplate, Template};
 pub use upstream::{HostHeader, Pool, Upstream, UpstreamProtocol, UpstreamTls};
 

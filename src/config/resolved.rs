@@ -22,7 +22,8 @@ impl Config {
     }
 
     /// Takes everything out that decides about requests: what is left forwards them, as a plain proxy does. For a person
-    /// who has to know, at once, whether it is outboard that hurts.
+    /// who has to know, at once, whether it is outboard that hurts. Idempotency stays: without it a retry that comes while
+    /// that is found out is a second charge.
     pub fn bypass(&mut self) {
         for upstream in self.upstreams.values_mut() {
             (upstream.queue, upstream.circuit_breaker) = (None, None);
@@ -53,7 +54,18 @@ impl Config {
         for (_, value) in matches.filter(|(name, value)| secret(name) && value.as_str() != "*") {
             MASK.clone_into(value);
         }
+        if let Some(url) = shown.stores.redis.as_mut().and_then(|redis| redis.url.as_mut()) {
+            *url = without_password(url);
+        }
         shown
+    }
+}
+
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+        Some((scheme, (_, address))) => format!("{scheme}://{MASK}@{address}"),
+        None => url.to_owned(),
     }
 }
 

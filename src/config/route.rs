@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{breaker, cache, compression, fault, priority, rate_limit, retry, timeout};
+use crate::policy::{breaker, cache, compression, fault, idempotency, priority, rate_limit, retry, timeout};
 use crate::units::{Size, some_or_off};
 
 /// What every route starts from.
@@ -50,6 +50,8 @@ pub struct Defaults {
     pub cache: Option<cache::Settings>,
     /// Which stored answers end when a request changes something.
     pub invalidates: Option<cache::InvalidateSettings>,
+    /// Keys by which a request that is tried again is known: it is carried out once.
+    pub idempotency: Option<idempotency::Settings>,
 }
 
 impl Default for Defaults {
@@ -72,6 +74,7 @@ impl Default for Defaults {
             compression: default_compression(),
             cache: None,
             invalidates: None,
+            idempotency: None,
         }
     }
 }
@@ -145,6 +148,9 @@ pub struct Route {
     /// Which stored answers end when a request changes something.
     #[serde(default, serialize_with = "some_or_off")]
     pub invalidates: Option<cache::InvalidateSettings>,
+    /// Keys by which a request that is tried again is known: it is carried out once, and every try gets the same answer.
+    #[serde(default, serialize_with = "some_or_off")]
+    pub idempotency: Option<idempotency::Settings>,
 }
 
 /// The tokens of requests, verified: their claims can be keys. A request without a good token is not refused by this; it

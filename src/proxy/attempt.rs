@@ -61,7 +61,8 @@ impl Attempts<'_> {
         timer: &mut Timer,
         mut tickets: Option<Tickets>,
     ) -> Result<Ended, Refusal> {
-        let repeat = Repeat::new(self.proxy, self.route, self.request, &down.request().headers);
+        let keyed = down.as_taking().is_some();
+        let repeat = Repeat::new(self.proxy, self.route, self.request, &down.request().headers, keyed);
         let mut before = Before::default();
         loop {
             (cx.tries, cx.status) = (cx.tries + 1, 0);
@@ -210,6 +211,9 @@ impl Attempts<'_> {
     ) -> Result<Ended, Failed> {
         let endpoint = lease.attempt.endpoint.clone();
         // Before the application can have any of it.
+        if let Some(taking) = down.as_taking() {
+            taking.send(&endpoint.label, cx.deadline).await?;
+        }
         if let Some(change) = &mut cx.change {
             change.sent();
         }
@@ -223,7 +227,7 @@ impl Attempts<'_> {
             endpoint: &endpoint,
             framing: self.request.framing,
             websocket,
-            marked: self.route.compression.is_some() && down.as_fill().is_none(),
+            marked: self.route.compression.is_some() && down.is_client(),
         };
         // An empty body is none: the head's write tells then whether the connection still stood.
         let bodiless = matches!(self.request.framing, Framing::None | Framing::Length(0));

@@ -3,6 +3,7 @@
 //! ```text
 //!  1 begin    id, trace, clock, deadline, in-flight guard · path checked · route
 //!  2 admit    faults · rate limits · body limit, small body read or to be streamed
+//!  3 reserve  the idempotency key: carried out once in a task of its own, or answered by what is kept
 //!  4 look up  the cache: served from it, or fetched once for all who want the same
 //!  5 enter    breakers · queue: a place at the application
 //!  6 attempt  endpoint, connection, exchange; tried again where that is safe
@@ -22,8 +23,10 @@ mod exchange;
 mod fault;
 mod forwarded;
 mod hop;
+pub mod keyed;
 mod limits;
 mod origin;
+mod pipe;
 mod place;
 mod refuse;
 mod repeat;
@@ -67,6 +70,7 @@ use coding::Codings;
 use context::Context;
 use downstream::Downstream;
 use exchange::Ended;
+use keyed::records::Records;
 use origin::Origin;
 use request::Framing;
 use requests::Requests;
@@ -96,6 +100,8 @@ pub struct Proxy {
     pub requests: Requests,
     /// The response cache.
     pub cache: Cache,
+    /// The idempotency records.
+    pub records: Records,
     /// What bodies are encoded by.
     pub codings: Codings,
 }
@@ -242,23 +248,33 @@ impl Proxy {
         // 2 admit
         self.inject(cx, &route, down, timer).await?;
         limits::admit(cx, &route, &down.request().headers)?;
+        let tried = self.tried(cx, &route, down.request())?;
         if let Framing::Length(length) = request.framing
             && length > route.max_body
         {
             return Err(upload::too_large(route.max_body));
         }
         if request.expects {
-            // Who asks before it sends is not told to send what nobody will take.
-            breakers::check(&route)?;
+            // Who asks before it sends is not told to send what nobody will take. What is kept is given to who shows the same
+            // body, whatever the application does.
+            if tried.is_none() {
+                breakers::check(&route)?;
+            }
             upload::go_on(down);
         }
-        let (body, _held) = match request.framing {
-            Framing::Length(length) if length > 0 && !request.streams_body() => {
+        let (body, held) = match (&tried, request.framing) {
+            (Some(tried), framing) => tried.read_body(self, cx, down, timer, framing).await?,
+            (None, Framing::Length(length)) if length > 0 && !request.streams_body() => {
                 let mut held = self.buffered.begin();
-                (upload::read_whole(cx, down, timer, length, &mut held).await?, Some(held))
+                (upload::read_whole(cx, down, timer, Some(length), length, &mut held).await?, Some(held))
             }
-            _ => (Bytes::new(), None),
+            (None, _) => (Bytes::new(), None),
         };
+        // 3 reserve
+        if let Some(tried) = tried {
+            return self.keyed(cx, &route, down, timer, request, (body, held), &tried).await;
+        }
+        let _held = held;
         // 4 look up
         if let Looked::Answered = self.look_up(cx, &route, down, timer, request).await? {
             return Ok(Ended::Answered);

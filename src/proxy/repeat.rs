@@ -2,7 +2,7 @@
 //!
 //! The rule is in `policy::retry`; here stands what it has to know of the request, and what is counted.
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use tokio::time::{Duration, Instant};
 
 use super::context::Context;
@@ -29,11 +29,19 @@ pub(super) struct Repeat<'x> {
     settings: Option<&'x retry::Settings>,
     streams_body: bool,
     has_idempotency_key: bool,
+    /// It is carried out once, by a key that is kept here.
+    keyed: bool,
 }
 
 impl<'x> Repeat<'x> {
     /// Counts the request into the budget of its upstream.
-    pub(super) fn new(proxy: &'x Proxy, route: &'x Route, request: &Received, headers: &HeaderMap) -> Self {
+    pub(super) fn new(
+        proxy: &'x Proxy,
+        route: &'x Route,
+        request: &Received,
+        headers: &HeaderMap,
+        keyed: bool,
+    ) -> Self {
         let now = timer::uptime();
         let settings = route.retry.as_ref().filter(|_| route.switches.get(Policy::Retry, || now) != Switch::Off);
         if settings.is_some() {
@@ -46,6 +54,7 @@ impl<'x> Repeat<'x> {
             streams_body: request.streams_body(),
             has_idempotency_key: route.upstream.settings.honours_idempotency_keys
                 && is_passed_on(route, headers, &IDEMPOTENCY_KEY),
+            keyed,
         }
     }
 
@@ -60,8 +69,14 @@ impl<'x> Repeat<'x> {
     pub(super) fn per_attempt(&self, cx: &Context) -> Option<Duration> {
         let settings = self.settings.filter(|s| s.per_attempt.is_some() && !self.streams_body)?;
         let honours = self.route.upstream.settings.honours_idempotency_keys;
-        let seen = retry::may_repeat(settings, &cx.method, self.has_idempotency_key, honours, Seen::MaybeSeen);
+        let seen = retry::may_repeat(settings, self.method(cx), self.has_idempotency_key, honours, Seen::MaybeSeen);
         settings.per_attempt(cx.tries, seen)
+    }
+
+    /// The method by which it is judged. That one may be sent twice by its method does not hold where a key says that it is
+    /// sent once.
+    fn method<'m>(&self, cx: &'m Context) -> &'m Method {
+        if self.keyed && !cx.method.is_safe() { &Method::POST } else { &cx.method }
     }
 
     /// Asks whether there is another try, and after how long; none: what came of the last one is told the client.
@@ -73,7 +88,7 @@ impl<'x> Repeat<'x> {
         let failed = retry::Failed {
             kind,
             seen: if cx.sent == UpstreamSent::None { Seen::Nothing } else { Seen::MaybeSeen },
-            method: &cx.method,
+            method: self.method(cx),
             has_idempotency_key: self.has_idempotency_key,
             upstream_honours_keys: self.route.upstream.settings.honours_idempotency_keys,
             attempt: cx.tries,

@@ -92,12 +92,13 @@ pub(super) fn too_large(most: u64) -> Refusal {
     Refusal::new(Reason::BodyTooLarge, format!("at most {}", Size::from_bytes(most)))
 }
 
-/// Reads a whole body of `length` bytes.
+/// Reads a whole body: of `length` bytes, or of at most `most` where that is not told.
 pub(super) async fn read_whole(
     cx: &mut Context,
     down: &mut Downstream<'_>,
     timer: &mut Timer,
-    length: u64,
+    length: Option<u64>,
+    most: u64,
     held: &mut Held,
 ) -> Result<Bytes, Refusal> {
     let silence = cx.state.limits.body_read_timeout;
@@ -117,11 +118,14 @@ pub(super) async fn read_whole(
         held.grow(part.len(), cx.state.limits.max_buffered)?;
         moved = Instant::now();
         read += part.len() as u64;
+        if length.is_none() && read > most {
+            return Err(too_large(most));
+        }
         // Most bodies come in one part, which is then not copied.
         match (first.is_empty(), body.is_empty()) {
             (true, true) => first = part,
             (false, true) => {
-                body.reserve(length as usize);
+                body.reserve(length.unwrap_or(2 * read) as usize);
                 body.extend_from_slice(&first);
                 body.extend_from_slice(&part);
             }
@@ -129,7 +133,7 @@ pub(super) async fn read_whole(
         }
     }
     cx.request_bytes = read;
-    if read != length {
+    if length.is_some_and(|length| read != length) {
         return Err(Refusal::new(Reason::BadRequest, "the body is not as long as it said"));
     }
     Ok(if body.is_empty() { first } else { body.freeze() })

@@ -9,7 +9,7 @@ use http::{HeaderMap, header};
 use percent_encoding::percent_decode;
 
 use crate::config::{KeySource, key_parts};
-use crate::policy::rate_limit::KeyHasher;
+use crate::policy::parts::Parts;
 
 /// Several parts, taken together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,12 +70,12 @@ impl Key {
     /// # Errors
     /// The first part that the request lacks. An empty value counts as missing, and so does one that is there twice: of
     /// two values the application may read the other one, and who adds a second would choose his count.
-    pub fn feed(&self, source: &Source<'_>, hasher: &mut KeyHasher) -> Result<(), &KeySource> {
+    pub fn feed(&self, source: &Source<'_>, hasher: &mut impl Parts) -> Result<(), &KeySource> {
         self.0.iter().try_for_each(|part| feed(part, source, hasher).ok_or(part))
     }
 
     /// Adds a key that was written down: its parts joined by a comma. None where that is no such key.
-    pub fn feed_text(&self, text: &str, hasher: &mut KeyHasher) -> Option<()> {
+    pub fn feed_text(&self, text: &str, hasher: &mut impl Parts) -> Option<()> {
         for (part, text) in self.0.iter().zip(key_parts(text, self.0.len())?) {
             match part {
                 KeySource::ClientIp => hasher.part(&octets(text.parse().ok()?)),
@@ -96,7 +96,7 @@ pub fn octets(ip: IpAddr) -> [u8; 16] {
 }
 
 /// Adds one part. What is escaped in a target is unescaped first: other ways to write a value are no other values.
-fn feed(part: &KeySource, source: &Source<'_>, hasher: &mut KeyHasher) -> Option<()> {
+fn feed(part: &KeySource, source: &Source<'_>, hasher: &mut impl Parts) -> Option<()> {
     let value = match part {
         KeySource::ClientIp => {
             hasher.part(&octets(source.client?));

@@ -5,6 +5,7 @@ use super::table::CompileError;
 use crate::config::{self, KeySource};
 use crate::observe::metrics::{IntCounter, RouteMetrics};
 use crate::policy::mode::Mode;
+use crate::policy::parts::Parts;
 use crate::policy::rate_limit::{Fields, KeyHasher, Limit, MissingKey, Settings, Table};
 
 /// Random numbers that stay in the process.

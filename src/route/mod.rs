@@ -5,6 +5,7 @@ pub mod changed;
 pub mod compression;
 pub mod jwt;
 pub mod key;
+pub mod keyed;
 pub mod limits;
 pub mod matcher;
 pub mod path;

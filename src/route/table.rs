@@ -10,6 +10,7 @@ use super::caching::{Caching, Invalidates, Pattern};
 use super::compression::Compression;
 use super::jwt::{self, JwtError, Verifier};
 use super::key::Key;
+use super::keyed::Keyed;
 use super::limits::{self, RateLimit};
 use super::matcher::{Matcher, Rule};
 use super::urgency::Urgency;
@@ -90,6 +91,8 @@ pub struct Route {
     pub cached: Arc<RouteCache>,
     /// What its requests end of what is stored.
     pub invalidates: Option<Invalidates>,
+    /// How it keeps idempotency keys.
+    pub keyed: Option<Keyed>,
     /// Which of its answers are encoded.
     pub compression: Option<Compression>,
     /// What an operator switched at run time.
@@ -282,6 +285,10 @@ impl Route {
             caching: route.cache.as_ref().map(|settings| Caching::compile(settings, config)),
             cached: metrics.route_cache(&route.name),
             invalidates: route.invalidates.as_ref().map(Invalidates::compile),
+            keyed: route.idempotency.as_ref().and_then(|settings| {
+                let total = t.total.get();
+                Keyed::compile(settings, config, &upstream.name, total, metrics.route_keys(&route.name))
+            }),
             compression: route.compression.as_ref().map(Compression::compile),
             switches: before.map(|b| b.switches.clone()).unwrap_or_default(),
             whole: resent.map_or(WHOLE, |r| r.max_body.bytes().max(WHOLE)),

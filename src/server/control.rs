@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::run::{Shared, Told};
-use super::switches;
+use super::{records, switches};
 use crate::admin::{Control, Purge, PurgeOrder, Refused};
 use crate::config::Level;
 use crate::lifecycle::Phase;
@@ -28,9 +28,11 @@ impl Control for Administration {
 
     fn ready(&self) -> Result<(), String> {
         match self.0.proxy.lifecycle.phase() {
-            Phase::Ready => Ok(()),
-            phase => Err(phase.as_str().to_owned()),
+            Phase::Ready => {}
+            phase => return Err(phase.as_str().to_owned()),
         }
+        let broken = self.0.proxy.records.local.broken().filter(|_| records::uses_local(&self.0.proxy.state.load().config));
+        broken.map_or(Ok(()), |cause| Err(format!("idempotency records cannot be written: {cause}")))
     }
 
     fn metrics(&self) -> String {
@@ -42,6 +44,7 @@ impl Control for Administration {
             Phase::Done => DrainState::Done,
         };
         self.0.proxy.metrics.process.set_drain_state(state);
+        self.0.proxy.records.show(&self.0.proxy.metrics.keys);
         if let Some(leaving) = self.0.proxy.lifecycle.leaving_for() {
             self.0.proxy.metrics.process.set_shutdown_duration(leaving.as_secs_f64());
         }

@@ -6,6 +6,7 @@
 mod cgroup;
 mod control;
 mod cpu;
+mod records;
 mod reload;
 mod run;
 mod start;

@@ -209,6 +209,7 @@ impl Running {
         // The last answers of the administration, and the last lines of the log.
         tokio::time::sleep(Duration::from_millis(20)).await;
         drop(self.traffic);
+        shared.proxy.records.close();
         self.log.flush(Duration::from_secs(2));
     }
 
@@ -311,6 +312,7 @@ async fn look_around(shared: Arc<Shared>, tls: Vec<Arc<TlsSource>>) {
         state.table.upstreams.values().for_each(|u| u.sweep());
         tls.iter().for_each(|t| t.refresh());
         state.table.verifiers.iter().for_each(|v| v.refresh());
+        shared.proxy.records.sweep();
         if look.is_multiple_of(SWEEP) {
             state.table.counts.sweep(timer::uptime());
         }

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::run::{Running, Shared, unix_now};
-use super::{cgroup, upgrade};
+use super::{cgroup, records, upgrade};
 use crate::admin::{Surface, token};
 use crate::config::{Config, Endpoint, Errors, check_files, load_file};
 use crate::lifecycle::Lifecycle;
@@ -90,6 +90,9 @@ pub enum StartError {
     /// Metrics clash.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Idempotency records cannot be kept.
+    #[error(transparent)]
+    Records(#[from] super::records::RecordsError),
     /// No threads, no descriptors.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
@@ -139,6 +142,13 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
     let threads = usize::from(config.runtime.threads.unwrap_or_else(|| cgroup::threads() as u16)).max(1);
     let traffic = Traffic::new(threads)?;
 
+    if take_over && records::uses_local(&config) {
+        let cause = "refused while a route has idempotency.store: local: only one process may have the records";
+        let path = config.runtime.upgrade_socket.as_ref().map_or("-".to_owned(), |path| path.display().to_string());
+        return Err(StartError::Upgrade { path, cause: io::Error::new(io::ErrorKind::Unsupported, cause) });
+    }
+    // Before anything is opened: without what they know nothing may be accepted.
+    let records = records::open(&config)?;
     let mut inherited = match (&config.runtime.upgrade_socket, take_over) {
         (Some(path), true) => {
             let failed = |cause| StartError::Upgrade { path: path.display().to_string(), cause };
@@ -160,6 +170,7 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
     let governor = Governor::new();
     let proxy = Arc::new(Proxy {
         cache: Cache::new(config.stores.memory.bytes(), metrics.cache.clone()).map_err(io::Error::from)?,
+        records,
         codings: Codings::new(&metrics, governor.effort()),
         state: ArcSwap::from_pointee(state),
         lifecycle: Arc::new(Lifecycle::default()),

@@ -7,6 +7,7 @@
 pub mod generations;
 pub mod memory;
 pub mod object;
+pub mod records;
 pub mod uncacheable;
 
 pub use generations::{Generations, How, Kind, Moment, Slot, State, Sweep};

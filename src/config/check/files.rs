@@ -35,6 +35,14 @@ pub fn check_files(config: &Config, file: &str) -> Errors {
         need(path.key("cert_file"), tls.cert_file.as_deref());
         need(path.key("key_file"), tls.key_file.as_deref());
     }
+    let stores = Path::of("stores");
+    for (index, key) in config.stores.encryption_keys.iter().enumerate() {
+        need(stores.key("encryption_keys").index(index).key("file"), Some(&key.file));
+    }
+    if let Some(redis) = &config.stores.redis {
+        need(stores.key("redis").key("url_file"), redis.url_file.as_deref());
+        need(stores.key("redis").key("ca_file"), redis.ca_file.as_deref());
+    }
     for (index, route) in config.routes.iter().enumerate() {
         let Some(jwt) = &route.jwt else { continue };
         // What many routes have from `defaults` is told once.

@@ -7,6 +7,7 @@ mod compressions;
 mod faults;
 mod files;
 mod headers;
+mod idempotency;
 mod invalidates;
 mod keys;
 mod limits;
@@ -16,9 +17,11 @@ mod queues;
 mod retries;
 mod routes;
 mod same;
+mod stores;
 mod upstreams;
 
 pub use files::check_files;
+pub use idempotency::LOCAL as LOCAL_RECORDS;
 
 use super::error::{Error, nearest};
 use super::path::{Mark, Path, Step, printable};
@@ -59,6 +62,8 @@ pub(crate) fn check(config: &mut Config, tree: &Node, file: &str, lost: &[Path])
     caches::check(&mut check);
     invalidates::check(&mut check);
     compressions::check(&mut check);
+    stores::check(&mut check);
+    idempotency::check(&mut check);
     let idle = caches::of_no_use(&check);
     let findings = Findings { errors: check.errors, warnings: check.warnings };
     for route in &mut config.routes {

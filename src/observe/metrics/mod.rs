@@ -8,6 +8,7 @@ mod breaker;
 mod build;
 mod cache;
 mod coding;
+mod keyed;
 mod listener;
 mod process;
 mod queue;
@@ -20,6 +21,7 @@ mod tests;
 pub use breaker::BreakerMetrics;
 pub use cache::{CacheMetrics, CacheResult, RefreshResult, RouteCache};
 pub use coding::CodingMetrics;
+pub use keyed::{KeyMetrics, KeyedEnd, KeyedResult, RouteKeys};
 pub use listener::{ConnectionRefused, ListenerMetrics, OpenConnection};
 pub use process::{DrainState, ProcessMetrics, ResultLabel};
 pub use prometheus::{IntCounter, IntGauge};
@@ -47,6 +49,9 @@ pub struct Metrics {
     /// What the response cache counts.
     pub cache: Arc<CacheMetrics>,
     caches: Mutex<HashMap<String, Arc<RouteCache>>>,
+    /// What idempotency keys count.
+    pub keys: KeyMetrics,
+    keyed: keyed::Routes,
 }
 
 /// The handles that were made from some families, by the name they are labelled with.
@@ -85,6 +90,8 @@ impl Metrics {
             codings: Kept::new(coding::Families::new(&registry)?),
             cache: Arc::new(CacheMetrics::new(&registry)?),
             caches: Mutex::default(),
+            keys: KeyMetrics::new(&registry)?,
+            keyed: Mutex::default(),
             registry,
         })
     }
@@ -128,6 +135,12 @@ impl Metrics {
     pub fn route_cache(&self, route: &str) -> Arc<RouteCache> {
         let mut caches = self.caches.lock();
         caches.entry(route.to_owned()).or_insert_with(|| Arc::new(self.cache.route(route))).clone()
+    }
+
+    /// What the keyed requests of a route count into.
+    pub fn route_keys(&self, route: &str) -> Arc<RouteKeys> {
+        let mut keyed = self.keyed.lock();
+        keyed.entry(route.to_owned()).or_insert_with(|| Arc::new(self.keys.route(route))).clone()
     }
 
     /// Everything in the text format of Prometheus.

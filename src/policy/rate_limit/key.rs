@@ -4,6 +4,8 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
+use crate::policy::parts::Parts;
+
 /// Hashes a limit's identity and the parts of a key.
 ///
 /// SipHash-1-3 under a secret seed: nobody outside can look for keys that share a count or crowd one place of the table.
@@ -16,15 +18,16 @@ impl KeyHasher {
         KeyHasher(SipHasher13::new_with_keys(seed[0], seed[1]))
     }
 
-    /// Adds a part. Its length goes with it: `ab` and `c` are not `a` and `bc`.
-    pub fn part(&mut self, bytes: &[u8]) {
-        self.0.write(&(bytes.len() as u64).to_le_bytes());
-        self.0.write(bytes);
-    }
-
     /// The hash of what was added.
     pub fn finish(&self) -> u64 {
         self.0.finish()
+    }
+}
+
+impl Parts for KeyHasher {
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.write(&(bytes.len() as u64).to_le_bytes());
+        self.0.write(bytes);
     }
 }
 

@@ -3,13 +3,10 @@
 //! It is detached: it runs in a task of its own, and ends what it began whoever leaves. The client who began it gets the
 //! answer while it comes, if it is long or is not to be stored; all others wait until it is stored.
 
-use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context as Poller, Poll, Waker};
 
-use bytes::Bytes;
 use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora::http::ResponseHeader;
@@ -18,8 +15,8 @@ use tokio::sync::{Notify, watch};
 use super::Stored;
 use crate::observe::metrics::RefreshResult;
 use crate::policy::priority::Priority;
-use crate::proxy::context::Trail;
-use crate::refusal::{Reason, Refusal};
+use crate::proxy::pipe::Pipe;
+use crate::refusal::Refusal;
 use crate::store::generations::{Moment, Slot};
 
 /// What came of a fetch, for those who wait for it.
@@ -49,8 +46,6 @@ pub(in crate::proxy) enum Told {
     Stale(u16),
     /// What was stored is not what the application speaks of: ask again.
     Again,
-    /// There is no answer.
-    Failed(Refusal),
 }
 
 /// A fetch.
@@ -59,7 +54,7 @@ pub(in crate::proxy) struct Fetch {
     key: Box<[u8]>,
     /// What its answer will be filed under as far as its request tells, and since when.
     pub(in crate::proxy) filed: Filed,
-    pipe: Mutex<Pipe>,
+    pub(super) pipe: Pipe<Told>,
     progress: watch::Sender<Progress>,
     /// The most urgent of those who wait for it.
     urgency: AtomicU8,
@@ -78,25 +73,12 @@ pub(in crate::proxy) struct Filed {
     pub(in crate::proxy) within: std::ops::Range<usize>,
 }
 
-/// From the fetch to the client who began it.
-#[derive(Default)]
-struct Pipe {
-    told: Option<Told>,
-    trail: Option<Trail>,
-    chunks: VecDeque<Bytes>,
-    queued: usize,
-    ended: Option<Result<(), Refusal>>,
-    left: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-}
-
 impl Fetch {
     pub(in crate::proxy) fn new(key: &[u8], filed: Filed, priority: Priority) -> Self {
         Fetch {
             key: key.into(),
             filed,
-            pipe: Mutex::default(),
+            pipe: Pipe::default(),
             progress: watch::Sender::new(Progress::Running),
             urgency: AtomicU8::new(priority.index() as u8),
             raised: Notify::new(),
@@ -152,122 +134,14 @@ impl Fetch {
     pub(super) fn is_over(&self) -> bool {
         !matches!(*self.progress.borrow(), Progress::Running)
     }
-
-    /// Tells the client who began it.
-    pub(super) fn tell(&self, told: Told) {
-        self.change(|pipe| pipe.told = Some(told));
-    }
-
-    /// Hands over a part of the body.
-    pub(super) fn push(&self, chunk: Bytes) {
-        self.change(|pipe| {
-            pipe.queued += chunk.len();
-            pipe.chunks.push_back(chunk);
-        });
-    }
-
-    /// The body has ended, or broke off.
-    pub(super) fn end(&self, ended: Result<(), Refusal>) {
-        self.change(|pipe| {
-            pipe.ended.get_or_insert(ended);
-        });
-    }
-
-    /// Leaves what the exchange was like.
-    pub(super) fn leave_trail(&self, trail: Trail) {
-        self.pipe.lock().trail = Some(trail);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Pipe)) {
-        let reader = {
-            let mut pipe = self.pipe.lock();
-            if pipe.left {
-                return;
-            }
-            change(&mut pipe);
-            pipe.reader.take()
-        };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-
-    /// Whether the client who began it is gone.
-    pub(super) fn has_left(&self) -> bool {
-        self.pipe.lock().left
-    }
-
-    /// Bytes that the client has not taken yet.
-    pub(super) fn queued(&self) -> usize {
-        self.pipe.lock().queued
-    }
-
-    /// Ready when at most `most` bytes wait for the client, or it is gone.
-    pub(super) fn poll_taken(&self, cx: &mut Poller<'_>, most: usize) -> Poll<()> {
-        let mut pipe = self.pipe.lock();
-        if pipe.queued <= most || pipe.left {
-            return Poll::Ready(());
-        }
-        pipe.writer = Some(cx.waker().clone());
-        Poll::Pending
-    }
 }
 
 /// The client who began a fetch, for as long as it is there.
 pub(in crate::proxy) struct Leader(pub(in crate::proxy) Arc<Fetch>);
 
-impl Leader {
-    /// Ready when there is something to tell.
-    pub(in crate::proxy) fn poll_told(&self, cx: &mut Poller<'_>) -> Poll<Told> {
-        let mut pipe = self.0.pipe.lock();
-        match (pipe.told.take(), &pipe.ended) {
-            (Some(told), _) => Poll::Ready(told),
-            (None, Some(Err(refusal))) => Poll::Ready(Told::Failed(refusal.clone())),
-            (None, Some(Ok(()))) => Poll::Ready(Told::Failed(Reason::Internal.into())),
-            (None, None) => {
-                pipe.reader = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-
-    /// A part of the body; none at its end.
-    pub(in crate::proxy) fn poll_chunk(&self, cx: &mut Poller<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
-        let (chunk, writer) = {
-            let mut pipe = self.0.pipe.lock();
-            let Some(chunk) = pipe.chunks.pop_front() else {
-                if let Some(ended) = &pipe.ended {
-                    return Poll::Ready(ended.clone().map(|()| None));
-                }
-                pipe.reader = Some(cx.waker().clone());
-                return Poll::Pending;
-            };
-            pipe.queued -= chunk.len();
-            (chunk, pipe.writer.take())
-        };
-        if let Some(writer) = writer {
-            writer.wake();
-        }
-        Poll::Ready(Ok(Some(chunk)))
-    }
-
-    /// What the exchange was like, once it is over.
-    pub(in crate::proxy) fn trail(&self) -> Option<Trail> {
-        self.0.pipe.lock().trail.take()
-    }
-}
-
 impl Drop for Leader {
     fn drop(&mut self) {
-        let writer = {
-            let mut pipe = self.0.pipe.lock();
-            pipe.left = true;
-            (pipe.chunks, pipe.queued) = (VecDeque::new(), 0);
-            pipe.writer.take()
-        };
-        if let Some(writer) = writer {
-            writer.wake();
-        }
+        self.0.pipe.leave();
     }
 }
 

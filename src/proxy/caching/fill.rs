@@ -178,7 +178,7 @@ impl Fill {
         }
         let streams = matches!(self.mode, Mode::Pass | Mode::Keep { streams: true, .. });
         if streams {
-            self.fetch.tell(Told::Head(Box::new(head.clone())));
+            self.fetch.pipe.tell(Told::Head(Box::new(head.clone())));
         }
         streams
     }
@@ -250,20 +250,20 @@ impl Fill {
     /// Takes a part of the body.
     pub(in crate::proxy) fn write(&mut self, chunk: Bytes) -> Result<(), Gone> {
         match &mut self.mode {
-            Mode::Pass if self.fetch.has_left() => return Err(Gone),
-            Mode::Pass => self.fetch.push(chunk),
+            Mode::Pass if self.fetch.pipe.has_left() => return Err(Gone),
+            Mode::Pass => self.fetch.pipe.push(chunk),
             Mode::Keep { streams, .. } => {
                 let streams = *streams;
                 if let Err(why) = self.gather(&chunk) {
                     if let Mode::Keep { head, streams: false, .. } = std::mem::replace(&mut self.mode, Mode::Pass) {
-                        self.fetch.tell(Told::Head(head));
-                        self.fetch.push(self.body.split().freeze());
+                        self.fetch.pipe.tell(Told::Head(head));
+                        self.fetch.pipe.push(self.body.split().freeze());
                     }
                     self.body = BytesMut::new();
                     self.passes(why, true);
                 }
                 if streams || matches!(self.mode, Mode::Pass) {
-                    self.fetch.push(chunk);
+                    self.fetch.pipe.push(chunk);
                 }
             }
             Mode::Head | Mode::Validated(_) | Mode::Unmatched | Mode::Failed(_) => {}
@@ -285,42 +285,42 @@ impl Fill {
     /// Ready when there is room for more.
     pub(in crate::proxy) fn poll_room(&mut self, cx: &mut Poller<'_>) -> Poll<Result<(), Gone>> {
         match self.mode {
-            Mode::Pass => self.fetch.poll_taken(cx, ROOM).map(Ok),
+            Mode::Pass => self.fetch.pipe.poll_taken(cx, ROOM).map(Ok),
             _ => Poll::Ready(Ok(())),
         }
     }
 
     /// Bytes that wait for the client.
     pub(in crate::proxy) fn pending(&self) -> usize {
-        if matches!(self.mode, Mode::Pass) { self.fetch.queued() } else { 0 }
+        if matches!(self.mode, Mode::Pass) { self.fetch.pipe.queued() } else { 0 }
     }
 
     /// The answer came to its end, or there is none.
     pub(super) async fn finish(mut self, result: Result<(), crate::refusal::Refusal>, trail: Trail) {
         use super::fetch::Progress;
-        self.fetch.leave_trail(trail);
+        self.fetch.pipe.leave_trail(trail);
         if let Err(refusal) = result {
-            self.fetch.end(Err(refusal.clone()));
+            self.fetch.pipe.end(Err(refusal.clone()));
             self.over(Progress::Failed(refusal));
             return;
         }
         match std::mem::replace(&mut self.mode, Mode::Head) {
             Mode::Head => {
                 let refusal: crate::refusal::Refusal = crate::refusal::Reason::Internal.into();
-                self.fetch.end(Err(refusal.clone()));
+                self.fetch.pipe.end(Err(refusal.clone()));
                 self.over(Progress::Failed(refusal));
             }
-            Mode::Pass => self.fetch.end(Ok(())),
+            Mode::Pass => self.fetch.pipe.end(Ok(())),
             Mode::Failed(status) => {
                 if self.why == Why::Refresh && matches!(status.as_u16(), 401 | 403) {
                     self.drop_held();
                 }
-                self.fetch.tell(Told::Stale(status.as_u16()));
+                self.fetch.pipe.tell(Told::Stale(status.as_u16()));
                 self.over(Progress::Stale);
             }
             Mode::Unmatched => {
                 self.drop_held();
-                self.fetch.tell(Told::Again);
+                self.fetch.pipe.tell(Told::Again);
                 self.over(Progress::Raced);
             }
             Mode::Validated(head) => kept::validated(self, &head).await,
@@ -346,7 +346,7 @@ impl Fill {
 }
 
 /// Whether the end of a body is told by its last chunk: other codings of a transfer end with the connection.
-fn is_chunked(head: &ResponseHeader) -> bool {
+pub(in crate::proxy) fn is_chunked(head: &ResponseHeader) -> bool {
     let last = head.headers.get_all(header::TRANSFER_ENCODING).iter().next_back();
     let last = last.and_then(|line| line.as_bytes().rsplit(|b| *b == b',').next());
     last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
@@ -356,7 +356,7 @@ impl Drop for Fill {
     /// However it ends, nobody waits for ever.
     fn drop(&mut self) {
         let refusal: crate::refusal::Refusal = crate::refusal::Reason::Internal.into();
-        self.fetch.end(Err(refusal.clone()));
+        self.fetch.pipe.end(Err(refusal.clone()));
         if !self.fetch.is_over() {
             self.over(super::fetch::Progress::Failed(refusal));
         }

@@ -105,7 +105,7 @@ impl Proxy {
         held: Held,
         why: Forward,
     ) -> Result<Followed, Refusal> {
-        let told = poll_fn(|poller| leader.poll_told(poller));
+        let told = poll_fn(|poller| leader.0.pipe.poll_told(poller));
         // The fetch has the same deadline, and says which part of it was too slow.
         let deadline = cx.deadline + std::time::Duration::from_secs(1);
         let told = match supervise(told, down, timer, deadline, true).await {
@@ -114,29 +114,29 @@ impl Proxy {
                 cx.client_left = true;
                 return Err(Reason::ClientLeft.into());
             }
-            Supervised::Late => Told::Failed(Reason::UpstreamTimeout.into()),
+            Supervised::Late => Err(Reason::UpstreamTimeout.into()),
         };
         match told {
-            Told::Whole { object, validated, kept, age } => {
+            Ok(Told::Whole { object, validated, kept, age }) => {
                 self.note(cx, &leader);
                 asking.route.cached.count(if validated { CacheResult::Revalidated } else { CacheResult::Miss });
                 let how = How::Fetched { why, validated, kept, age };
                 serve::object(self, cx, asking.route, down, timer, &object, &how).await?;
                 Ok(Followed::Answered)
             }
-            Told::Head(head) => {
+            Ok(Told::Head(head)) => {
                 asking.route.cached.count(CacheResult::Miss);
                 let sent = self.stream(cx, asking, down, timer, &leader, &head).await;
                 self.note(cx, &leader);
                 sent.map(|()| Followed::Answered)
             }
-            Told::Again => Ok(Followed::Again),
-            Told::Stale(status) => {
+            Ok(Told::Again) => Ok(Followed::Again),
+            Ok(Told::Stale(status)) => {
                 self.note(cx, &leader);
                 let refusal = Refusal::new(Reason::UpstreamReset, "it failed");
                 self.stale_or(cx, asking, down, timer, held, Some(status), refusal).await
             }
-            Told::Failed(refusal) => {
+            Err(refusal) => {
                 self.note(cx, &leader);
                 self.stale_or(cx, asking, down, timer, held, None, refusal).await
             }
@@ -233,12 +233,12 @@ impl Proxy {
         head: &ResponseHeader,
     ) -> Result<(), Refusal> {
         serve::head(self, cx, asking.route, down, head)?;
-        serve::body(cx, down, timer, |poller| leader.poll_chunk(poller)).await
+        serve::body(cx, down, timer, |poller| leader.0.pipe.poll_chunk(poller)).await
     }
 
     /// Takes over what the exchange was like.
     fn note(&self, cx: &mut Context, leader: &Leader) {
-        if let Some(trail) = leader.trail() {
+        if let Some(trail) = leader.0.pipe.trail() {
             cx.follow(trail);
         }
     }

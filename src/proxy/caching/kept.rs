@@ -47,14 +47,14 @@ pub(super) async fn came(fill: Fill, kept: Kept) {
         (Some(object), None) => insert(&fill, object).await,
     };
     if streams {
-        fill.fetch.end(Ok(()));
+        fill.fetch.pipe.end(Ok(()));
     }
     match kept {
         Ok(object) => {
             fill.proxy.cache.metrics.kept(&fill.route.name);
             fill.proxy.cache.uncacheable.forget(fill.hash);
             if !streams {
-                fill.fetch.tell(Told::Whole { object: object.clone(), validated: false, kept: true, age });
+                fill.fetch.pipe.tell(Told::Whole { object: object.clone(), validated: false, kept: true, age });
             }
             fill.over(Progress::Stored(object));
         }
@@ -66,9 +66,9 @@ pub(super) async fn came(fill: Fill, kept: Kept) {
             }
             match object {
                 Some(object) if !streams => {
-                    fill.fetch.tell(Told::Whole { object, validated: false, kept: false, age });
+                    fill.fetch.pipe.tell(Told::Whole { object, validated: false, kept: false, age });
                 }
-                _ => fill.fetch.end(Err(crate::refusal::Reason::Internal.into())),
+                _ => fill.fetch.pipe.end(Err(crate::refusal::Reason::Internal.into())),
             }
             fill.over(if why == NotKept::Raced { Progress::Raced } else { Progress::NotStored });
         }
@@ -91,7 +91,7 @@ pub(super) async fn validated(fill: Fill, not_modified: &ResponseHeader) {
     if !fill.tagged {
         // Whoever files it anew under fewer tags keeps a change from ending it. It stays as it was.
         fill.proxy.cache.metrics.not_kept(&fill.route.name, NotKept::TagMissing.as_str());
-        fill.fetch.tell(Told::Whole { object: held, validated: true, kept: false, age: None });
+        fill.fetch.pipe.tell(Told::Whole { object: held, validated: true, kept: false, age: None });
         fill.over(Progress::NotStored);
         return;
     }
@@ -105,7 +105,7 @@ pub(super) async fn validated(fill: Fill, not_modified: &ResponseHeader) {
             // It may be served this once, and is not kept any longer.
             fill.proxy.cache.metrics.not_kept(&fill.route.name, why.as_str());
             fill.drop_held();
-            fill.fetch.tell(Told::Whole { object: held, validated: true, kept: false, age: None });
+            fill.fetch.pipe.tell(Told::Whole { object: held, validated: true, kept: false, age: None });
             fill.over(Progress::NotStored);
             return;
         }
@@ -121,11 +121,11 @@ pub(super) async fn validated(fill: Fill, not_modified: &ResponseHeader) {
     };
     match told {
         Ok(object) => {
-            fill.fetch.tell(Told::Whole { object: object.clone(), validated: true, kept: true, age: None });
+            fill.fetch.pipe.tell(Told::Whole { object: object.clone(), validated: true, kept: true, age: None });
             fill.over(Progress::Stored(object));
         }
         Err(object) => {
-            fill.fetch.tell(Told::Whole { object, validated: true, kept: false, age: None });
+            fill.fetch.pipe.tell(Told::Whole { object, validated: true, kept: false, age: None });
             fill.over(Progress::Raced);
         }
     }

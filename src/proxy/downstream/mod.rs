@@ -1,4 +1,4 @@
-//! Who gets an answer: a client over HTTP/1 or HTTP/2, or a fetch of the cache. One type for all, that never blocks.
+//! Who gets an answer: a client over HTTP/1 or HTTP/2, a fetch of the cache, or the task of a keyed request. One type for all, that never blocks.
 //!
 //! What is written is taken at once; `poll_room` says when there is room for more. That lets one task read a request while
 //! its answer waits for a slow reader. HTTP/1 heads and chunks are written here, in as few system calls as can be. Between
@@ -17,6 +17,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 
 use super::caching::fill::Fill;
+use super::keyed::taking::Taking;
 use super::{hop, upload};
 use crate::io::Conn;
 use crate::policy::compression::head::is_digest;
@@ -52,6 +53,7 @@ enum Framing {
 enum To<'a> {
     Client(&'a mut ServerSession),
     Fill(Box<Fill>),
+    Taking(Box<Taking>),
 }
 
 /// Who asked, and gets the answer.
@@ -85,6 +87,11 @@ impl<'a> Downstream<'a> {
         Self::to(To::Fill(fill))
     }
 
+    /// The task of a keyed request.
+    pub(super) fn taking(taking: Box<Taking>) -> Self {
+        Self::to(To::Taking(taking))
+    }
+
     fn to(to: To<'a>) -> Self {
         Downstream {
             to,
@@ -104,7 +111,7 @@ impl<'a> Downstream<'a> {
     pub(super) fn into_fill(self) -> Option<Box<Fill>> {
         match self.to {
             To::Fill(fill) => Some(fill),
-            To::Client(_) => None,
+            To::Client(_) | To::Taking(_) => None,
         }
     }
 
@@ -112,8 +119,29 @@ impl<'a> Downstream<'a> {
     pub(super) fn as_fill(&self) -> Option<&Fill> {
         match &self.to {
             To::Fill(fill) => Some(fill),
-            To::Client(_) => None,
+            To::Client(_) | To::Taking(_) => None,
         }
+    }
+
+    /// The task of a keyed request, where it is one.
+    pub(super) fn into_taking(self) -> Option<Box<Taking>> {
+        match self.to {
+            To::Taking(taking) => Some(taking),
+            To::Client(_) | To::Fill(_) => None,
+        }
+    }
+
+    /// The task of a keyed request, where it is one.
+    pub(super) fn as_taking(&mut self) -> Option<&mut Taking> {
+        match &mut self.to {
+            To::Taking(taking) => Some(taking),
+            To::Client(_) | To::Fill(_) => None,
+        }
+    }
+
+    /// Whether it is a client, who gets the answer while it comes.
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self.to, To::Client(_))
     }
 
     pub(super) fn is_http2(&self) -> bool {
@@ -125,6 +153,7 @@ impl<'a> Downstream<'a> {
         match &self.to {
             To::Client(session) => session.req_header(),
             To::Fill(fill) => fill.request(),
+            To::Taking(taking) => taking.request(),
         }
     }
 
@@ -132,7 +161,7 @@ impl<'a> Downstream<'a> {
     pub(super) fn is_body_done(&mut self) -> bool {
         match &mut self.to {
             To::Client(session) => session.is_body_done(),
-            To::Fill(_) => true,
+            To::Fill(_) | To::Taking(_) => true,
         }
     }
 
@@ -140,7 +169,7 @@ impl<'a> Downstream<'a> {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
         match &mut self.to {
             To::Client(session) => upload::poll_read(session, cx),
-            To::Fill(_) => Poll::Ready(Ok(None)),
+            To::Fill(_) | To::Taking(_) => Poll::Ready(Ok(None)),
         }
     }
 
@@ -154,7 +183,7 @@ impl<'a> Downstream<'a> {
     fn conn(&self) -> Option<&Conn> {
         match &self.to {
             To::Client(session) => session.stream().and_then(Conn::of),
-            To::Fill(_) => None,
+            To::Fill(_) | To::Taking(_) => None,
         }
     }
 
@@ -197,8 +226,10 @@ impl<'a> Downstream<'a> {
 
     /// Ready when there is room for more of the answer.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        if let To::Fill(fill) = &mut self.to {
-            return fill.poll_room(cx);
+        match &mut self.to {
+            To::Client(_) => {}
+            To::Fill(fill) => return fill.poll_room(cx),
+            To::Taking(taking) => return taking.poll_room(cx),
         }
         match self.conn() {
             // Sent with what follows, or when nothing follows soon.
@@ -279,8 +310,10 @@ impl<'a> Downstream<'a> {
             return Ok(());
         }
         self.body_bytes += chunk.len() as u64;
-        if let To::Fill(fill) = &mut self.to {
-            return fill.write(chunk);
+        match &mut self.to {
+            To::Client(_) => {}
+            To::Fill(fill) => return fill.write(chunk),
+            To::Taking(taking) => return taking.write(chunk),
         }
         if self.is_http2() {
             self.waiting = chunk;
@@ -364,8 +397,10 @@ impl<'a> Downstream<'a> {
 
     /// Bytes that the client has not taken yet.
     pub(super) fn pending(&self) -> usize {
-        if let To::Fill(fill) = &self.to {
-            return fill.pending();
+        match &self.to {
+            To::Client(_) => {}
+            To::Fill(fill) => return fill.pending(),
+            To::Taking(taking) => return taking.pending(),
         }
         self.waiting.len() + self.conn().map_or(0, Conn::pending)
     }

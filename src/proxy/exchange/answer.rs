@@ -87,9 +87,9 @@ impl Exchange<'_, '_> {
         self.down.close |= matches!(self.upload, Upload::Streaming | Upload::Stopped)
             || self.proxy.lifecycle.ends(self.cx.listener.direction);
         let changes = &self.route.response_headers;
-        let plan = match (&self.cx.route, self.down.as_fill()) {
-            // What is stored is encoded when it is served.
-            (Some(route), None) => coding::plan(self.proxy, self.cx, route, &self.down.request().headers, head),
+        let plan = match (&self.cx.route, self.down.is_client()) {
+            // What is kept is encoded when it is served.
+            (Some(route), true) => coding::plan(self.proxy, self.cx, route, &self.down.request().headers, head),
             _ => Plan::AsItIs,
         };
         let written = match plan {

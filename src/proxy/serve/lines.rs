@@ -113,7 +113,7 @@ pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// A head of field lines, for those who need it as fields.
-pub(super) fn head_of(status: StatusCode, lines: &[u8]) -> Result<ResponseHeader, Refusal> {
+pub(in crate::proxy) fn head_of(status: StatusCode, lines: &[u8]) -> Result<ResponseHeader, Refusal> {
     let failed = || Refusal::from(Reason::Internal);
     let mut head = ResponseHeader::build(status, Some(16)).map_err(|_| failed())?;
     for line in lines.split(|b| *b == b'\n') {

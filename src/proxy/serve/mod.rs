@@ -26,14 +26,15 @@ use crate::route::table::Route;
 use crate::timer::{self, Timer};
 pub(super) use forms::Turns;
 pub(super) use lines::is_digest;
-use lines::{field, head_of};
+use lines::field;
+pub(super) use lines::head_of;
 use shape::shape;
 
 /// A client may stall for this long before its rate counts.
 const STALL: Duration = Duration::from_secs(3);
 
 /// A body of more than this is handed on in parts, as far as the client takes it.
-const PART: usize = 64 << 10;
+pub(super) const PART: usize = 64 << 10;
 
 /// How an answer was come by.
 pub(super) enum How {

@@ -1,0 +1,141 @@
+//! Opens the stores of idempotency records.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use zeroize::Zeroize;
+
+use super::cgroup;
+use crate::config::{Config, EncryptionKey};
+use crate::policy::idempotency::Store;
+use crate::proxy::keyed::records::Records;
+use crate::store::records::disk::Disk;
+use crate::store::records::seal::KEY;
+use crate::store::records::{Clock, Local, Sealer};
+use crate::timer;
+
+/// Memory that the database may take, for what was written last and for what is read again and again.
+const DATABASE: usize = 16 << 20;
+
+/// A quarter of this is what records in memory may take where no cgroup limits it.
+const UNLIMITED_MEMORY: u64 = 8 << 30;
+
+/// Why the records cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// A key that is none.
+    #[error("stores.encryption_keys: {id}: {cause}")]
+    Key {
+        /// Its name.
+        id: String,
+        /// Why.
+        cause: String,
+    },
+    /// The folder cannot be used.
+    #[error("stores.data_dir: {0}")]
+    Folder(String),
+    /// A record cannot be read.
+    #[error("stores.data_dir: {folder}: {cause}")]
+    Record {
+        /// Where.
+        folder: String,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// Opens what the configuration names.
+///
+/// # Errors
+/// Where records that are there cannot be read: a process that began without them would charge again what they know of.
+pub(super) fn open(config: &Config) -> Result<Records, RecordsError> {
+    let stores = &config.stores;
+    let Some(folder) = &stores.data_dir else {
+        let clock = clock(0);
+        let memory = cgroup::memory().unwrap_or(UNLIMITED_MEMORY) / 4;
+        let local = Local::in_memory(stores.max_records, memory, clock.clone());
+        return Ok(Records::new(Arc::new(local), clock));
+    };
+    let keys = stores.encryption_keys.iter().map(|key| Ok((key.id.clone(), read_key(key)?)));
+    let sealer = Sealer::new(keys.collect::<Result<Vec<_>, RecordsError>>()?);
+    let disk = Disk::open(folder, DATABASE).map_err(|cause| RecordsError::Folder(cause.to_string()))?;
+    let clock = clock(disk.last_seen());
+    let local = Local::on_disk(disk, stores.max_records, sealer, clock.clone());
+    let failed = |cause: crate::store::records::StoreError| RecordsError::Record {
+        folder: folder.display().to_string(),
+        cause: cause.to_string(),
+    };
+    Ok(Records::new(Arc::new(local.map_err(failed)?), clock))
+}
+
+/// Whether a route keeps records that this process has to itself.
+pub(super) fn uses_local(config: &Config) -> bool {
+    config.routes.iter().filter_map(|route| route.idempotency.as_ref()).any(|section| section.store == Store::Local)
+}
+
+/// The clock of the records: the time of day when the process began, or the latest that is written down where that is later,
+/// and from then on a clock that nobody sets. A time of day that is set forward, or back, moves no record's end.
+fn clock(last_seen: u64) -> Clock {
+    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2);
+    let (began, uptime) = (ms(timer::unix_now()).max(last_seen), timer::uptime());
+    Arc::new(move || began + ms(timer::uptime().saturating_sub(uptime)))
+}
+
+fn read_key(key: &EncryptionKey) -> Result<[u8; KEY], RecordsError> {
+    let failed = |cause: String| RecordsError::Key { id: key.id.clone(), cause };
+    let mut bytes = std::fs::read(&key.file).map_err(|e| failed(format!("{}: {e}", key.file.display())))?;
+    let parsed = parse_key(&bytes);
+    bytes.zeroize();
+    parsed.ok_or_else(|| failed(expected(&key.file)))
+}
+
+fn expected(file: &Path) -> String {
+    format!("{}: expected a key of 32 bytes, as they are, as 64 hexadecimal digits or as base64", file.display())
+}
+
+fn parse_key(bytes: &[u8]) -> Option<[u8; KEY]> {
+    if let Ok(key) = bytes.try_into() {
+        return Some(key);
+    }
+    let text = bytes.trim_ascii();
+    let mut key = [0; KEY];
+    if text.len() == 2 * KEY {
+        for (byte, digits) in key.iter_mut().zip(text.chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        return Some(key);
+    }
+    let mut decoded = BASE64_STANDARD.decode(text).ok()?;
+    let parsed = decoded.as_slice().try_into().ok();
+    decoded.zeroize();
+    parsed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_32_bytes_in_one_of_three_forms() {
+        let raw: Vec<u8> = (0..32).map(|n| n * 7).collect();
+        let hex: String = raw.iter().map(|b| format!("{b:02x}")).collect();
+        let base64 = BASE64_STANDARD.encode(&raw) + "\n";
+        for form in [raw.clone(), hex.clone().into_bytes(), (hex.clone() + "\n").into_bytes(), base64.into_bytes()] {
+            assert_eq!(parse_key(&form).map(|key| key.to_vec()), Some(raw.clone()));
+        }
+        for wrong in [&b""[..], b"secret", &raw[..31], hex[..62].as_bytes(), "zz".repeat(32).as_bytes()] {
+            assert_eq!(parse_key(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_records_goes_on_from_the_latest_time_that_is_written_down() {
+        let now = timer::unix_now().as_millis() as u64;
+        let ahead = clock(now + 3_600_000)();
+        assert!((now + 3_600_000..now + 3_700_000).contains(&ahead));
+        let behind = clock(now - 3_600_000)();
+        assert!((now..now + 100_000).contains(&behind));
+    }
+}
