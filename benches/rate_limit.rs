@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use outboard::policy::parts::Parts;
 use outboard::policy::rate_limit::{Algorithm, Decision, KeyHasher, Limit, Table};
 use outboard::units::Rate;
 

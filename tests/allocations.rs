@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use http::Method;
+use outboard::policy::parts::Parts;
 use outboard::observe::metrics::Metrics;
 use outboard::policy::breaker::{self, Outcome, Shared};
 use outboard::policy::failure::Failure;

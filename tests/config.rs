@@ -16,6 +16,8 @@ mod compressions;
 mod defaults;
 #[path = "config/fuzz.rs"]
 mod fuzz;
+#[path = "config/idempotency.rs"]
+mod idempotency;
 #[path = "config/limits.rs"]
 mod limits;
 #[path = "config/policies.rs"]
@@ -66,7 +68,13 @@ fn examples() -> Vec<PathBuf> {
 fn every_example_loads_without_a_warning_and_passes_the_schema() {
     for file in examples() {
         let loaded = config::load_file(&file).unwrap_or_else(|e| panic!("{e}"));
-        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let warned: Vec<&str> = loaded.warnings.iter().map(|w| w.path.as_str()).collect();
+        // The whole surface names what does not go together, and keeps its records in memory.
+        let expected: &[&str] = match file.ends_with("contract.yaml") {
+            true => &["routes[0].rate_limits[0].burst", "routes[0].idempotency", "routes[0].idempotency"],
+            false => &[],
+        };
+        assert_eq!(warned, expected, "{:?}", loaded.warnings);
         let text = std::fs::read_to_string(&file).unwrap();
         valid(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{PurgeOrder, Refused};
+use super::{PurgeOrder, Refused, ResolveOrder};
 use crate::config::Level;
 
 /// The process, as the administration sees it.
@@ -37,6 +37,10 @@ pub trait Control: Send + Sync + 'static {
     fn cache(&self) -> Value;
     /// Ends stored answers. Holds when it returns: who asks after that is given nothing older.
     fn purge(&self, order: &PurgeOrder) -> Result<Value, Refused>;
+    /// The idempotency records: how many; or, with `state=unknown` in the query, which.
+    async fn idempotency(&self, query: Option<&str>) -> Result<Value, Refused>;
+    /// Says how a request of unknown outcome was. Asked without its confirmation it tells what it would do, and that.
+    async fn resolve(&self, hash: &str, order: &ResolveOrder) -> Result<Value, Refused>;
     /// Begins the drain, or lets the one that runs end the process as well. Returns at once.
     fn drain(&self, exit: bool);
     /// Turns true when the drain is done.

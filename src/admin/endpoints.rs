@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::{self, Answer};
 use super::guard::{self, Foreign};
 use super::orders::{DrainOrder, LevelOrder, Refused as Order, SwitchOrder, words};
-use super::{Control, PurgeOrder, Surface, result_word};
+use super::{Control, PurgeOrder, ResolveOrder, Surface, result_word};
 
 /// An answer that ends a request early; boxed, since the way on is taken far more often.
 type Refused = Box<Answer>;
@@ -34,6 +34,7 @@ enum Endpoint {
     Breakers,
     Policies,
     Cache,
+    Idempotency,
     Drain,
     Reload,
     LogLevel,
@@ -42,6 +43,8 @@ enum Endpoint {
     Breaker,
     /// A policy of a route is switched.
     Policy,
+    /// It is said how a request of unknown outcome was.
+    Resolve,
 }
 
 impl Endpoint {
@@ -58,12 +61,14 @@ impl Endpoint {
             "/breakers" => Endpoint::Breakers,
             "/policies" => Endpoint::Policies,
             "/cache" => Endpoint::Cache,
+            "/idempotency" => Endpoint::Idempotency,
             "/drain" => Endpoint::Drain,
             "/reload" => Endpoint::Reload,
             "/log-level" => Endpoint::LogLevel,
             "/cache/purge" => Endpoint::Purge,
             _ if path.starts_with("/breakers/") => Endpoint::Breaker,
             _ if path.starts_with("/policies/") => Endpoint::Policy,
+            _ if path.starts_with("/idempotency/") => Endpoint::Resolve,
             _ => return None,
         })
     }
@@ -74,8 +79,8 @@ impl Endpoint {
     }
 
     fn is_write(self) -> bool {
-        use Endpoint::{Breaker, Drain, LogLevel, Policy, Purge, Reload};
-        matches!(self, Drain | Reload | LogLevel | Purge | Breaker | Policy)
+        use Endpoint::{Breaker, Drain, LogLevel, Policy, Purge, Reload, Resolve};
+        matches!(self, Drain | Reload | LogLevel | Purge | Breaker | Policy | Resolve)
     }
 
     /// The dashboard's page is the same for everybody; what it shows it has to ask for.
@@ -103,7 +108,7 @@ impl Caller<'_> {
                 *refused
             }
             Ok(endpoint) if endpoint.is_write() => self.write(endpoint, request).await,
-            Ok(endpoint) => self.read(endpoint, request.uri().query()),
+            Ok(endpoint) => self.read(endpoint, request.uri().query()).await,
         }
     }
 
@@ -142,7 +147,7 @@ impl Caller<'_> {
         }
     }
 
-    fn read(&self, endpoint: Endpoint, query: Option<&str>) -> Answer {
+    async fn read(&self, endpoint: Endpoint, query: Option<&str>) -> Answer {
         match endpoint {
             Endpoint::Livez if self.control.live() => answer::json(StatusCode::OK, &json!({ "status": "live" })),
             Endpoint::Livez => answer::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not live" })),
@@ -157,13 +162,15 @@ impl Caller<'_> {
             Endpoint::Breakers => answer::json(StatusCode::OK, &self.control.breakers()),
             Endpoint::Policies => answer::json(StatusCode::OK, &self.control.policies()),
             Endpoint::Cache => answer::json(StatusCode::OK, &self.control.cache()),
+            Endpoint::Idempotency => ordered(self.control.idempotency(query).await),
             Endpoint::Dashboard => answer::dashboard(),
             Endpoint::Drain
             | Endpoint::Reload
             | Endpoint::LogLevel
             | Endpoint::Purge
             | Endpoint::Breaker
-            | Endpoint::Policy => answer::wrong_method("POST"),
+            | Endpoint::Policy
+            | Endpoint::Resolve => answer::wrong_method("POST"),
         }
     }
 
@@ -231,6 +238,7 @@ impl Caller<'_> {
                 };
                 self.logged(endpoint, &path, done)
             }
+            Endpoint::Resolve => self.resolve(&path, &order).await,
             _ => {
                 let done = match self.control.reload().await {
                     Ok(changes) => answer::json(StatusCode::OK, &changes),
@@ -243,6 +251,27 @@ impl Caller<'_> {
                 self.logged(endpoint, "", done)
             }
         }
+    }
+
+    /// Two steps: the first tells what would be done, and what confirms it; the second does it, and is logged.
+    async fn resolve(&self, path: &str, body: &[u8]) -> Answer {
+        let Some([hash, "resolve"]) = words::<2>(path) else {
+            let problem = answer::problem(StatusCode::NOT_FOUND, "not-found", "expected /idempotency/HASH/resolve");
+            return self.logged(Endpoint::Resolve, path, problem);
+        };
+        let order = match parse::<ResolveOrder>(body, false) {
+            Ok(order) => order,
+            Err(refused) => return self.logged(Endpoint::Resolve, path, *refused),
+        };
+        let said = format!("{hash} as {} by {}", order.outcome.as_str(), order.operator);
+        if let Err(detail) = order.check() {
+            return self.logged(Endpoint::Resolve, &said, answer::problem(StatusCode::BAD_REQUEST, "bad-request", detail));
+        }
+        let done = ordered(self.control.resolve(hash, &order).await);
+        if order.confirm.is_none() && done.status().is_success() {
+            return done;
+        }
+        self.logged(Endpoint::Resolve, &said, done)
     }
 
     async fn drain(&self, order: DrainOrder) -> Answer {
@@ -268,6 +297,7 @@ impl Caller<'_> {
             Endpoint::Purge => "purge",
             Endpoint::Breaker => "breaker",
             Endpoint::Policy => "policy",
+            Endpoint::Resolve => "idempotency",
             _ => "log-level",
         };
         let result = result_word(status);

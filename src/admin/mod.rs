@@ -17,7 +17,7 @@ pub mod token;
 mod tests;
 
 pub use control::Control;
-pub use orders::Refused;
+pub use orders::{Refused, ResolveOrder, Resolved};
 pub use purge::{Purge, PurgeOrder};
 
 use std::convert::Infallible;

@@ -33,6 +33,63 @@ pub(super) struct SwitchOrder {
     pub(super) time: Option<Span>,
 }
 
+/// The body of POST /idempotency/{hash}/resolve.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveOrder {
+    /// How it was.
+    #[serde(rename = "as")]
+    pub outcome: Resolved,
+    /// Who says so.
+    pub operator: String,
+    /// Of what was carried out: the status that later tries get.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// And the body; without one they are told that it was carried out.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// What the first asking was answered with.
+    #[serde(default)]
+    pub confirm: Option<String>,
+}
+
+/// How a request of unknown outcome was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolved {
+    /// The application carried it out.
+    Done,
+    /// It did not, and will not any more: the next try is a first one.
+    NotCharged,
+}
+
+impl Resolved {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Resolved::Done => "done",
+            Resolved::NotCharged => "not_charged",
+        }
+    }
+}
+
+impl ResolveOrder {
+    /// Refuses what says nothing, or two things.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let named = self.operator.trim();
+        if named.is_empty() || named.len() > 100 || named.chars().any(char::is_control) {
+            return Err("operator: expected the name of who says so, of at most 100 characters");
+        }
+        match (self.outcome, self.status, &self.body) {
+            (Resolved::NotCharged, None, None) => Ok(()),
+            (Resolved::NotCharged, ..) => Err("as: not_charged has no status and no body: there was no answer"),
+            (Resolved::Done, None, _) => Err("status: expected the status that later tries get"),
+            (Resolved::Done, Some(200..=599), _) => Ok(()),
+            (Resolved::Done, Some(_), _) => Err("status: expected 200 to 599"),
+        }
+    }
+}
+
 /// The words behind the first of a path: `/breakers/route:pay/open` has two.
 pub(super) fn words<const N: usize>(path: &str) -> Option<[&str; N]> {
     let mut words = path.split('/').skip(2);

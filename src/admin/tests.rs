@@ -73,6 +73,13 @@ impl Control for Fake {
             Ok(order.done())
         }
     }
+    async fn idempotency(&self, query: Option<&str>) -> Result<Value, Refused> {
+        Ok(json!({ "query": query }))
+    }
+    async fn resolve(&self, hash: &str, order: &ResolveOrder) -> Result<Value, Refused> {
+        self.calls.lock().push(format!("resolve {hash} {}", order.outcome.as_str()));
+        if hash == "00" { Err(Refused::Unknown("no such".into())) } else { Ok(json!({ "confirm": "c" })) }
+    }
     fn drain(&self, exit: bool) {
         self.calls.lock().push(format!("drain exit={exit}"));
     }

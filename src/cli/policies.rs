@@ -8,6 +8,7 @@ use super::answers::{self, Asked};
 use crate::config::{Config, Route, Upstream};
 use crate::policy::breaker::{self, Window};
 use crate::policy::fault;
+use crate::policy::idempotency::{self, UnknownOutcome};
 use crate::policy::mode::Mode;
 use crate::policy::priority::Setting;
 use crate::policy::queue::MaxConcurrent;
@@ -29,6 +30,7 @@ pub(super) fn rows(
     let mut rows = Vec::new();
     rows.extend(route.fault.as_ref().map(|settings| ("fault", faults(settings))));
     rows.extend(route.rate_limits.iter().map(|settings| ("rate_limits", limits(settings))));
+    rows.extend(route.idempotency.as_ref().map(|settings| ("idempotency", keeps_keys(config, settings))));
     rows.extend(route.cache.as_ref().map(|_| ("cache", answers::stores(config, route, asked))));
     let own = route.circuit_breaker.as_ref().map(|b| format!("of this route: {}", breaks(b)));
     let shared = upstream.circuit_breaker.as_ref().map(|b| format!("of upstream {name}: {}", breaks(b)));
@@ -85,6 +87,24 @@ fn limits(settings: &rate_limit::Settings) -> String {
         MissingKey::Refuse => "; refused without its key",
     });
     text + mode(settings.mode)
+}
+
+fn keeps_keys(config: &Config, settings: &idempotency::Settings) -> String {
+    let mut text = format!("keys in {}", settings.header);
+    if settings.required {
+        text.push_str(", required");
+    }
+    let _ = write!(text, ", of {}; known for {} in ", settings.owner.join(" + "), settings.ttl);
+    match (settings.store, &config.stores.data_dir) {
+        (idempotency::Store::Redis, _) => text.push_str("redis"),
+        (idempotency::Store::Local, Some(folder)) => drop(write!(text, "{}", folder.display())),
+        (idempotency::Store::Local, None) => text.push_str("memory"),
+    }
+    text + match &settings.unknown_outcome {
+        UnknownOutcome::Refuse => "; refused where the outcome is unknown",
+        UnknownOutcome::Ask(_) => "; the application is asked where the outcome is unknown",
+        UnknownOutcome::Forward => "; sent again where the outcome is unknown",
+    }
 }
 
 fn breaks(settings: &breaker::Settings) -> String {

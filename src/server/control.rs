@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::run::{Shared, Told};
-use super::{records, switches};
-use crate::admin::{Control, Purge, PurgeOrder, Refused};
+use super::{records, switches, unknowns};
+use crate::admin::{Control, Purge, PurgeOrder, Refused, ResolveOrder};
 use crate::config::Level;
 use crate::lifecycle::Phase;
 use crate::observe::metrics::DrainState;
@@ -130,6 +130,14 @@ impl Control for Administration {
         };
         self.0.proxy.purge(&what, order.soft).map_err(refused)?;
         Ok(order.done())
+    }
+
+    async fn idempotency(&self, query: Option<&str>) -> Result<Value, Refused> {
+        unknowns::list(&self.0.proxy.records, query).await
+    }
+
+    async fn resolve(&self, hash: &str, order: &ResolveOrder) -> Result<Value, Refused> {
+        unknowns::resolve(&self.0.proxy.records, hash, order).await
     }
 
     fn drain(&self, exit: bool) {

@@ -11,6 +11,7 @@ mod reload;
 mod run;
 mod start;
 mod switches;
+mod unknowns;
 mod upgrade;
 
 pub use run::{Ender, Running, run};

@@ -57,6 +57,13 @@ fn every_default_is_the_contracts() {
     assert_eq!(default.retry.as_ref(), Some(&retry));
     assert_eq!(minimal.defaults.retry, Some(retry));
 
+    let mut keys = contract.routes[0].idempotency.clone().unwrap();
+    let named = |text: &str| loaded(&format!("{MINIMAL}routes: [{{ name: r, idempotency: {{ {text} }} }}]\n")).config;
+    assert_eq!(named("owner: ['header:x-merchant-id']").routes[0].idempotency, Some(keys.clone()));
+    keys.required = true;
+    assert_eq!(named("owner: ['header:x-merchant-id'], required: true").routes[0].idempotency, Some(keys));
+    assert!(default.idempotency.is_none());
+
     let mut compression = contract.defaults.compression.clone().unwrap();
     compression.exclude_paths.clear();
     assert_eq!(default.compression.as_ref(), Some(&compression));

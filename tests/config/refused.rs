@@ -65,9 +65,7 @@ fn every_error_of_a_file_at_once() {
         "31:42: routes[0].match.methods: expected a list, found GET",
         "32:13: routes[0].stream: expected true or false, found yes; write true",
         "33:26: routes[0].timeouts.connect: expected a duration such as 250ms, 5s, 1m or 24h, found -1s",
-        "34:5: routes[0].idempotency: unknown key; known here: name, match, upstream, rewrite, allow_encoded_slash, \
-         timeouts, stream, headers, max_request_body, priority, max_concurrent, jwt, rate_limits, retry, circuit_breaker, \
-         fault, compression, cache, invalidates",
+        "34:18: routes[0].idempotency.owner: required, but missing",
         "35:5: routes[1].name: required, but missing",
     ];
     let found = errors(EVERYTHING);
@@ -132,7 +130,7 @@ const MALFORMED: &[(&str, &str, bool)] = &[
     ("credentials: [[a]]", "1:15: credentials[0]: expected text, found a list", true),
     ("admin: { probes: { a: b } }", "1:18: admin.probes: expected text, found a section", true),
     ("tracing: { sample: 10% }", "1:1: tracing: unknown key; known here: runtime, admin, ", true),
-    ("stores: { data_dir: /var/lib/outboard }", "1:11: stores.data_dir: unknown key; known here: memory", true),
+    ("stores: { folder: /var/lib/outboard }", "1:11: stores.folder: unknown key; known here: memory, data_dir, ", true),
     (
         "stores: { memory: 64MB }",
         "1:19: stores.memory: expected a size such as 512, 64KiB, 1MiB or 2GiB, found 64MB",

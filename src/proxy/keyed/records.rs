@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use crate::observe::metrics::{KeyMetrics, KeyedEnd, RouteKeys};
 use crate::policy::idempotency::{self, Claim, End, Hash, State, Terms};
 use crate::refusal::{Reason, Refusal};
-use crate::store::records::{About, Answer, Clock, Local, Reserve, StoreError};
+use crate::store::records::{About, Answer, Clock, Local, Record, Reserve, Seen, StoreError};
+use crate::observe::log::UpstreamSent;
 
 /// The records of the process.
 pub struct Records {
@@ -17,12 +18,37 @@ pub struct Records {
     pub local: Arc<Local>,
     clock: Clock,
     waiters: Arc<Mutex<HashMap<Hash, u32>>>,
+    /// Nobody outside can tell what confirms an order.
+    secret: [u8; 16],
 }
 
 impl Records {
     /// Records in these stores; `clock` is theirs.
     pub fn new(local: Arc<Local>, clock: Clock) -> Self {
-        Records { local, clock, waiters: Arc::default() }
+        let mut secret = [0; 16];
+        // Without random numbers it could be guessed by who may give the order anyway.
+        let _ = getrandom::fill(&mut secret);
+        Records { local, clock, waiters: Arc::default(), secret }
+    }
+
+    /// A number of this process.
+    pub fn secret(&self) -> [u8; 16] {
+        self.secret
+    }
+
+    /// How many records there are, as JSON.
+    pub fn counts_json(&self) -> serde_json::Value {
+        let counts = self.local.counts();
+        let oldest = (counts.oldest_unknown != 0).then(|| self.seconds_since(counts.oldest_unknown).round());
+        serde_json::json!({ "stores": [{
+            "store": "local",
+            "durable": self.local.is_durable(),
+            "broken": self.local.broken().as_deref(),
+            "records": {
+                "reserved": counts.reserved, "sent": counts.sent, "done": counts.done, "unknown": counts.unknown,
+            },
+            "oldest_unknown_seconds": oldest,
+        }] })
     }
 
     /// The store of a route; none where the configuration that the process was started with does not have it.
@@ -55,6 +81,45 @@ impl Records {
         let age = if oldest == 0 { 0 } else { self.now_ms().saturating_sub(oldest) };
         metrics.oldest_unknown.set(age as f64 / 1000.0);
         metrics.store_up.with_label_values(&["local"]).set(i64::from(self.local.broken().is_none()));
+    }
+
+    /// Records in this state, the oldest first, each with the name of its store.
+    ///
+    /// # Errors
+    /// Where they cannot be had.
+    pub async fn list(&self, state: State, most: usize) -> Result<Vec<(&'static str, Hash, Record)>, StoreError> {
+        let local = self.local.open(state, most).into_iter();
+        Ok(local.map(|(hash, record)| ("local", hash, record)).collect())
+    }
+
+    /// What is known of a key, and in which store.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn find(&self, hash: &Hash) -> Result<Option<(&'static str, Record)>, StoreError> {
+        Ok(self.local.get(hash)?.map(|record| ("local", record)))
+    }
+
+    /// A person says how an unknown outcome was: carried out, with this answer, or not (none). False: it is not unknown.
+    ///
+    /// # Errors
+    /// Where it cannot be written down.
+    pub async fn resolve(
+        &self,
+        store: &str,
+        hash: &Hash,
+        outcome: Option<(u16, Option<Answer>)>,
+    ) -> Result<bool, StoreError> {
+        let store = if store == "redis" { idempotency::Store::Redis } else { idempotency::Store::Local };
+        match self.of(store) {
+            Some(store) => store.resolve(hash, outcome).await,
+            None => Ok(false),
+        }
+    }
+
+    /// How many seconds ago a time of a record was.
+    pub fn seconds_since(&self, ms: u64) -> f64 {
+        self.now_ms().saturating_sub(ms) as f64 / 1000.0
     }
 
     /// Writes what waits to be written; nothing more can be sent.
@@ -240,15 +305,21 @@ impl Reservation {
         }
     }
 
-    /// Nobody knows how it ended.
-    pub(super) fn unknown(mut self) {
-        self.ends_unknown();
+    /// Nobody knows how it ended: it may have been answered with this status, and have had so much of the request.
+    pub(super) fn unknown(mut self, status: u16, sent: UpstreamSent) {
+        let seen = match sent {
+            UpstreamSent::None => Seen::Untold,
+            UpstreamSent::Head => Seen::Head,
+            UpstreamSent::Body => Seen::Body,
+            UpstreamSent::All => Seen::All,
+        };
+        self.ends_unknown(status, seen);
     }
 
-    fn ends_unknown(&mut self) {
+    fn ends_unknown(&mut self, status: u16, seen: Seen) {
         self.over = true;
         match &self.store {
-            Store::Local(local) => local.unknown(&self.hash, self.fence),
+            Store::Local(local) => local.unknown(&self.hash, self.fence, status, seen),
         }
     }
 
@@ -269,7 +340,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         match self.over {
             true => {}
-            false if self.sent => self.ends_unknown(),
+            false if self.sent => self.ends_unknown(0, Seen::Untold),
             false => match &self.store {
                 Store::Local(local) => local.release(&self.hash, self.fence),
             },
@@ -284,6 +355,13 @@ pub fn hex(hash: &Hash) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// The hash of what [`hex`] wrote.
+pub fn unhex(text: &str) -> Option<Hash> {
+    let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = digits.then(|| u128::from_str_radix(text, 16).ok())??;
+    Some(number.to_be_bytes())
 }
 
 /// What becomes of a record, as it is counted.

@@ -267,7 +267,7 @@ async fn close(
             counted(end)
         }
         End::Unknown => {
-            reservation.unknown();
+            reservation.unknown(status, cx.sent);
             counted(end)
         }
     };

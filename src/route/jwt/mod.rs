@@ -18,7 +18,7 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::config::{self, Config, Jwt, KeySource};
+use crate::config::{self, Config, Jwt, KeySource, Template};
 use crate::policy::priority;
 use keys::Keys;
 pub use keys::KeysError;
@@ -88,7 +88,8 @@ pub enum JwtError {
     },
 }
 
-/// The names of the claims that a route's keys use: those of its limits, of its priority, and of its upstream's tenants.
+/// The names of the claims that a route's keys use: those of its limits, of its priority, of its upstream's tenants, of its
+/// cache, and of its idempotency keys.
 fn used<'c>(route: &'c config::Route, config: &'c Config) -> impl Iterator<Item = String> + use<'c> {
     let only = config.upstreams.values().next().filter(|_| config.upstreams.len() == 1);
     let upstream = route.upstream.as_ref().map_or(only, |name| config.upstreams.get(name));
@@ -97,9 +98,16 @@ fn used<'c>(route: &'c config::Route, config: &'c Config) -> impl Iterator<Item 
         priority::Setting::Asked(asked) => Some(&asked.from),
         priority::Setting::Is(_) => None,
     };
+    let owners = route.idempotency.iter().flat_map(|section| &section.owner);
+    let vary_by = route.cache.iter().flat_map(|cache| &cache.vary_by);
     let parts = route.rate_limits.iter().flat_map(|limit| &limit.key).chain(tenants).chain(asked);
-    parts.filter_map(|part| match part.parse() {
-        Ok(KeySource::Jwt(claim)) => Some(claim),
+    let parts = parts.chain(owners).chain(vary_by).filter_map(|part| part.parse().ok());
+    let tags = route.cache.iter().flat_map(|cache| &cache.tags.add);
+    let tags = tags.chain(route.invalidates.iter().flat_map(|section| &section.tags));
+    let tags = tags.filter_map(|tag| tag.parse::<Template>().ok());
+    let in_tags = tags.flat_map(|tag| tag.keys().cloned().collect::<Vec<_>>());
+    parts.chain(in_tags).filter_map(|part| match part {
+        KeySource::Jwt(claim) => Some(claim),
         _ => None,
     })
 }

@@ -161,6 +161,15 @@ fn routes_share_what_they_know_of_the_same_section() {
         Some(serde_json::from_value(json!({ "max_concurrent": 1, "fair_by": ["jwt:merchant"] })).unwrap());
     let tenants = compile(&tenants, [1, 2], &first).unwrap();
     assert_eq!(tenants[0].names, ["merchant"], "tenants take turns by a claim");
+    // So are answers told apart that are kept, and the owners of idempotency keys.
+    let mut kept = config.clone();
+    kept.routes.truncate(1);
+    kept.routes[0].rate_limits.clear();
+    kept.routes[0].cache = serde_json::from_value(json!({ "vary_by": ["jwt:who"], "tags": { "add": ["p:{jwt:shop}"] } })).unwrap();
+    kept.routes[0].idempotency = serde_json::from_value(json!({ "owner": ["jwt:merchant"] })).unwrap();
+    kept.routes[0].invalidates = serde_json::from_value(json!({ "tags": ["q:{jwt:till}"] })).unwrap();
+    let kept = compile(&kept, [1, 2], &first).unwrap();
+    assert_eq!(kept[0].names, ["merchant", "shop", "till", "who"]);
     // A file that is gone, or bad, does not hinder the reload of something else.
     std::fs::write(other.path(), "bad").unwrap();
     config.routes.remove(1);

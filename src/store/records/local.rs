@@ -15,7 +15,7 @@ use super::disk::Disk;
 use super::memory::Memory;
 use super::seal::Sealer;
 use super::writer::{Order, Writer};
-use super::{About, Clock, Counts, Found, Record, Reserve, StoreError};
+use super::{About, Clock, Counts, Found, Record, Reserve, Seen, StoreError};
 use crate::policy::idempotency::{Claim, Hash, State, Terms};
 
 const SHARDS: usize = 64;
@@ -250,6 +250,7 @@ impl Local {
                 expires: now + terms.ttl.as_millis() as u64,
                 about,
                 status: 0,
+                seen: Seen::Untold,
                 answer: None,
             };
             let bytes = record.write(hash, &self.sealer);
@@ -300,7 +301,7 @@ impl Local {
                 Ok(true)
             }
             Err(cause) => {
-                self.unknown(hash, fence);
+                self.unknown(hash, fence, status, Seen::All);
                 Err(cause)
             }
         }
@@ -308,9 +309,13 @@ impl Local {
 
     /// It is over, and nobody knows how. What is on the disk says the same once the process has ended, so nobody waits for
     /// it.
-    pub fn unknown(&self, hash: &Hash, fence: u64) {
+    pub fn unknown(&self, hash: &Hash, fence: u64, status: u16, seen: Seen) {
         let mut shard = self.shard(hash);
-        if let Some(live) = shard.live.get_mut(hash).filter(|live| live.fence == fence && live.state == State::Sent) {
+        let is_it = |live: &&mut Live| live.fence == fence && matches!(live.state, State::Sent | State::Unknown);
+        if let Some(live) = shard.live.get_mut(hash).filter(is_it) {
+            if let Some(record) = &mut live.record {
+                (record.status, record.seen) = (status, seen);
+            }
             let record = live.becomes_unknown().map(|record| record.write(hash, &self.sealer));
             self.note(record.map(|record| Order::Open(*hash, record)));
         }
@@ -343,7 +348,7 @@ impl Local {
         let done = self.write(Order::Remove(*hash)).await;
         match done {
             Ok(()) => self.leave(hash, fence),
-            Err(_) => self.unknown(hash, fence),
+            Err(_) => self.unknown(hash, fence, 0, Seen::Untold),
         }
         done
     }

@@ -15,7 +15,7 @@ mod writer;
 use std::sync::Arc;
 
 pub use local::Local;
-pub use record::{About, Answer, Record};
+pub use record::{About, Answer, Record, Seen};
 pub use seal::Sealer;
 
 use crate::policy::idempotency::{Claim, State};

@@ -35,6 +35,34 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// How much of a request the application can have had.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// The process ended before it could say.
+    #[default]
+    Untold,
+    /// Its head, or a part of it.
+    Head,
+    /// A part of its body as well.
+    Body,
+    /// All of it.
+    All,
+}
+
+impl Seen {
+    const ALL: [Seen; 4] = [Seen::Untold, Seen::Head, Seen::Body, Seen::All];
+
+    /// The word for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Seen::Untold => "untold",
+            Seen::Head => "head",
+            Seen::Body => "body",
+            Seen::All => "all",
+        }
+    }
+}
+
 /// A record. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -54,6 +82,8 @@ pub struct Record {
     pub about: About,
     /// The status that the application answered with; 0 without an answer.
     pub status: u16,
+    /// How much of the request it had when its outcome became unknown.
+    pub seen: Seen,
     /// What later tries get; none where it is not kept.
     pub answer: Option<Answer>,
 }
@@ -93,6 +123,7 @@ impl Record {
         };
         out.extend_from_slice(&[VERSION, state, sealed | if answer.is_some() { KEPT } else { 0 }]);
         out.extend_from_slice(&self.status.to_le_bytes());
+        out.push(self.seen as u8);
         for time in [self.created, self.sent, self.overdue, self.expires] {
             out.extend_from_slice(&time.to_le_bytes());
         }
@@ -131,6 +162,7 @@ impl Record {
         };
         let flags = reader.byte()?;
         let status = u16::from_le_bytes(reader.array()?);
+        let seen = Seen::ALL.get(usize::from(reader.byte()?)).copied().ok_or(ReadError::Broken)?;
         let mut times = [0; 4];
         for time in &mut times {
             *time = u64::from_le_bytes(reader.array()?);
@@ -144,7 +176,7 @@ impl Record {
             _ if flags & SEALED == 0 => Some(answer(Bytes::copy_from_slice(reader.0))?),
             _ => Some(answer(sealer.open(hash, reader.0)?.into())?),
         };
-        Ok(Record { state, claim, created, sent, overdue, expires, about, status, answer })
+        Ok(Record { state, claim, created, sent, overdue, expires, about, status, seen, answer })
     }
 }
 
@@ -213,6 +245,7 @@ pub(super) mod tests {
                 endpoint: "127.0.0.1:3000".into(),
             },
             status: 201,
+            seen: Seen::All,
             answer: Some(Answer {
                 head: Bytes::from_static(b"Content-Type: application/json\r\n"),
                 body: Bytes::from_static(b"{\"id\":\"pay_1\"}"),

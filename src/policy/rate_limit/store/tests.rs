@@ -1,3 +1,4 @@
+use crate::policy::parts::Parts;
 use proptest::prelude::*;
 
 use super::*;
