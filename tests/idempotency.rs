@@ -11,6 +11,8 @@ mod bodies;
 mod outcomes;
 #[path = "idempotency/protocol.rs"]
 mod protocol;
+#[path = "idempotency/unknown.rs"]
+mod unknown;
 #[path = "idempotency/waiting.rs"]
 mod waiting;
 
