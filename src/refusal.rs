@@ -228,8 +228,12 @@ impl Reason {
             Reason::IdempotencyOwnerMissing => "the request does not say whose its idempotency key is",
             Reason::IdempotencyInFlight => "the first request with this idempotency key is still in work",
             Reason::IdempotencyMismatch => "this idempotency key was used for another request",
-            Reason::IdempotencyUnknown => "whether the first request with this idempotency key was carried out is not known",
-            Reason::IdempotencyNotKept => "the first request with this idempotency key was carried out, its answer is not kept",
+            Reason::IdempotencyUnknown => {
+                "whether the first request with this idempotency key was carried out is not known"
+            }
+            Reason::IdempotencyNotKept => {
+                "the first request with this idempotency key was carried out, its answer is not kept"
+            }
             Reason::IdempotencyCredentialChanged => "this idempotency key was used with another credential",
             Reason::IdempotencyStore => "idempotency keys cannot be kept now",
             Reason::CoalesceTimeout => "another request for the same took too long",

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use http::Method;
-use outboard::policy::parts::Parts;
 use outboard::observe::metrics::Metrics;
 use outboard::policy::breaker::{self, Outcome, Shared};
 use outboard::policy::failure::Failure;
+use outboard::policy::parts::Parts;
 use outboard::policy::rate_limit::{Algorithm, Decision, Limit, Table};
 use outboard::policy::retry::{self, Budget, BudgetSettings, Failed, Kind, Seen};
 use outboard::route::key::Source;

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use http::StatusCode;
 use outboard::observe::metrics::{
-    AttemptOutcome, CacheResult, ConnectionRefused, MethodLabel, Metrics, RefreshResult, RetryOutcome,
+    AttemptOutcome, CacheResult, ConnectionRefused, KeyedEnd, KeyedResult, MethodLabel, Metrics, RefreshResult,
+    RetryOutcome,
 };
 use outboard::refusal::Reason;
 
@@ -34,6 +35,11 @@ fn families() -> BTreeMap<String, (String, String)> {
     breaker.changed("open");
     metrics.queue("u", &["normal"]).waited(0, 0.1);
     metrics.route_cache("r").count(CacheResult::Hit);
+    let keys = metrics.route_keys("r");
+    keys.count(KeyedResult::First);
+    keys.ended(KeyedEnd::Kept);
+    metrics.keys.records.with_label_values(&["local", "done"]).set(1);
+    metrics.keys.store_up.with_label_values(&["local"]).set(1);
     metrics.cache.kept("r");
     metrics.cache.compared("r", true);
     metrics.cache.refreshed(RefreshResult::Stored);

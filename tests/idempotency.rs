@@ -11,6 +11,8 @@ mod bodies;
 mod outcomes;
 #[path = "idempotency/protocol.rs"]
 mod protocol;
+#[path = "idempotency/restart.rs"]
+mod restart;
 #[path = "idempotency/unknown.rs"]
 mod unknown;
 #[path = "idempotency/waiting.rs"]
@@ -68,7 +70,8 @@ fn pay(proxy: &Proxy, key: &str) -> Response {
 
 /// A charge with these headers besides.
 fn pay_with(proxy: &Proxy, headers: &[(&str, &str)], body: &[u8]) -> Response {
-    let mut all = vec![("X-Merchant-Id", "mer_1"), ("Authorization", "Bearer one"), ("Content-Type", "application/json")];
+    let mut all =
+        vec![("X-Merchant-Id", "mer_1"), ("Authorization", "Bearer one"), ("Content-Type", "application/json")];
     for (name, value) in headers {
         all.retain(|(n, _)| n != name);
         all.push((name, value));

@@ -50,7 +50,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("admin", &["config", "units"]),
     (
         "server",
-        &["admin", "config", "lifecycle", "listen", "observe", "policy", "proxy", "route", "store", "timer", "upstream"],
+        &[
+            "admin",
+            "config",
+            "lifecycle",
+            "listen",
+            "observe",
+            "policy",
+            "proxy",
+            "route",
+            "store",
+            "timer",
+            "upstream",
+        ],
     ),
     // Pods and manifests; of the proxy they know how it is configured.
     ("kube", &["config", "units"]),

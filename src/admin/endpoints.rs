@@ -265,7 +265,11 @@ impl Caller<'_> {
         };
         let said = format!("{hash} as {} by {}", order.outcome.as_str(), order.operator);
         if let Err(detail) = order.check() {
-            return self.logged(Endpoint::Resolve, &said, answer::problem(StatusCode::BAD_REQUEST, "bad-request", detail));
+            return self.logged(
+                Endpoint::Resolve,
+                &said,
+                answer::problem(StatusCode::BAD_REQUEST, "bad-request", detail),
+            );
         }
         let done = ordered(self.control.resolve(hash, &order).await);
         if order.confirm.is_none() && done.status().is_success() {

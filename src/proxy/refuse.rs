@@ -81,7 +81,10 @@ fn head(cx: &Context, refusal: &Refusal, length: usize) -> pingora::Result<Respo
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     head.insert_header(HeaderName::from_static("x-outboard-reason"), refusal.reason.as_str())?;
     head.insert_header(HeaderName::from_static("x-request-id"), &*cx.id)?;
-    if matches!(refusal.reason, Reason::Overloaded | Reason::Draining | Reason::IdempotencyStore | Reason::IdempotencyInFlight) {
+    if matches!(
+        refusal.reason,
+        Reason::Overloaded | Reason::Draining | Reason::IdempotencyStore | Reason::IdempotencyInFlight
+    ) {
         head.insert_header(header::RETRY_AFTER, "1")?;
     }
     for (name, value) in &refusal.headers {

@@ -31,7 +31,8 @@ impl Control for Administration {
             Phase::Ready => {}
             phase => return Err(phase.as_str().to_owned()),
         }
-        let broken = self.0.proxy.records.local.broken().filter(|_| records::uses_local(&self.0.proxy.state.load().config));
+        let broken =
+            self.0.proxy.records.local.broken().filter(|_| records::uses_local(&self.0.proxy.state.load().config));
         broken.map_or(Ok(()), |cause| Err(format!("idempotency records cannot be written: {cause}")))
     }
 

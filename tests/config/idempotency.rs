@@ -98,7 +98,10 @@ fn stores_that_are_none_are_refused() {
         ("redis: { url: 'redis://a', url_file: /u }", "stores.redis.url_file: expected one of url and url_file"),
         ("redis: { url: 'redis://a', records_timeout: 0s }", "stores.redis.records_timeout: expected more than zero"),
         ("encryption_keys: [{ id: 'a b', file: /k }]", "stores.encryption_keys[0].id: expected a name of at most 32"),
-        ("encryption_keys: [{ id: a, file: /k }, { id: a, file: /l }]", "stores.encryption_keys[1].id: the same id twice"),
+        (
+            "encryption_keys: [{ id: a, file: /k }, { id: a, file: /l }]",
+            "stores.encryption_keys[1].id: the same id twice",
+        ),
         ("encryption_keys: [{ id: a }]", "file: required"),
     ] {
         let text = keys("store: local") + &format!("stores: {{ {stores} }}\n");

@@ -27,7 +27,9 @@ fn a_body_that_is_too_long_is_refused_and_never_sent_without_its_key() {
     let refused = pay_with(&proxy, &[("Idempotency-Key", "k")], &long);
     assert_eq!((refused.status, refused.reason()), (413, "body_too_large"));
     let mut client = Client::connect(proxy.addr("inbound"));
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nX-Merchant-Id: m\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nX-Merchant-Id: m\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
     client.send(format!("401\r\n{}\r\n0\r\n\r\n", "x".repeat(1025)));
     assert_eq!(client.read_response().reason(), "body_too_large");
     assert_eq!(origin.count(), 0);
@@ -58,7 +60,9 @@ fn an_answer_that_is_too_long_is_passed_on_and_later_tries_are_told_its_status()
             let body = "x".repeat(200 << 10);
             conn.write(match chunked {
                 false => format!("HTTP/1.1 201 Created\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
-                true => format!("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n32000\r\n{body}\r\n0\r\n\r\n"),
+                true => {
+                    format!("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n32000\r\n{body}\r\n0\r\n\r\n")
+                }
             })
         });
         let proxy = start(&origin, "max_response: 100KiB");
@@ -78,7 +82,9 @@ fn an_event_stream_is_not_held_back() {
     let (open, gate) = std::sync::mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
     let origin = counted(move |conn, _| {
-        conn.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata:1\r\n");
+        conn.write(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata:1\r\n",
+        );
         let _ = gate.lock().unwrap().recv();
         conn.write("0\r\n\r\n")
     });

@@ -68,9 +68,11 @@ fn what_the_application_breaks_off_is_unknown() {
         ("inside a chunk", "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"id"),
         ("before the last chunk", "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
     ] {
-        let origin = counted(move |conn, number| number > 1 && conn.write(created("{}")) || {
-            conn.write(answer);
-            false
+        let origin = counted(move |conn, number| {
+            number > 1 && conn.write(created("{}")) || {
+                conn.write(answer);
+                false
+            }
         });
         let proxy = start(&origin, "");
         let broken = pay(&proxy, "k");

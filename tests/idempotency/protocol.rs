@@ -73,8 +73,14 @@ fn a_key_that_is_none_is_refused_and_never_sent_as_if_it_were_not_there() {
 fn keys_are_their_owners_and_who_names_none_is_refused() {
     let origin = charges();
     let proxy = start(&origin, "");
-    assert_eq!(pay_with(&proxy, &[("Idempotency-Key", "k"), ("X-Merchant-Id", "mer_1")], BODY).text(), "{\"charge\":1}");
-    assert_eq!(pay_with(&proxy, &[("Idempotency-Key", "k"), ("X-Merchant-Id", "mer_2")], BODY).text(), "{\"charge\":2}");
+    assert_eq!(
+        pay_with(&proxy, &[("Idempotency-Key", "k"), ("X-Merchant-Id", "mer_1")], BODY).text(),
+        "{\"charge\":1}"
+    );
+    assert_eq!(
+        pay_with(&proxy, &[("Idempotency-Key", "k"), ("X-Merchant-Id", "mer_2")], BODY).text(),
+        "{\"charge\":2}"
+    );
     let refused = pay_with(&proxy, &[("Idempotency-Key", "k"), ("X-Merchant-Id", "")], BODY);
     assert_eq!((refused.status, refused.reason()), (400, "idempotency_owner_missing"));
     assert_eq!(refused.json()["detail"], "expected header:x-merchant-id, once and not empty");

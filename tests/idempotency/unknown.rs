@@ -141,6 +141,7 @@ fn a_person_says_that_it_was_not_charged_in_two_steps_and_is_named() {
     let order = format!(r#"{{"as":"not_charged","operator":"Ada","confirm":"{confirm}"}}"#);
     assert_eq!(proxy.admin_post(&path, &order).status, 200);
     assert_eq!(proxy.admin_post(&path, &order).status, 404, "there is no record any more");
+    proxy.eventually("a line of it", || proxy.events("admin").iter().any(|line| line["result"] == "ok"));
     let lines = proxy.events("admin");
     let said = lines.iter().filter(|line| line["result"] == "ok").collect::<Vec<_>>();
     assert_eq!(said.len(), 1, "{lines:#?}");
@@ -198,7 +199,10 @@ fn an_order_that_says_nothing_or_too_much_is_refused() {
     }
     let counts = proxy.admin_get("/idempotency").json();
     assert_eq!(counts["stores"][0]["records"]["unknown"], 0);
-    assert_eq!((counts["stores"][0]["durable"].as_bool(), counts["stores"][0]["store"].as_str()), (Some(false), Some("local")));
+    assert_eq!(
+        (counts["stores"][0]["durable"].as_bool(), counts["stores"][0]["store"].as_str()),
+        (Some(false), Some("local"))
+    );
 }
 
 #[test]

@@ -83,7 +83,8 @@ fn taken(check: &mut Check<'_>, route: &Route, place: &Path) {
         check.warn(&path, message);
     }
     if route.stream {
-        check.warn(&path, "answers of a route with stream: true are not kept: later tries get 409 idempotency_not_kept");
+        check
+            .warn(&path, "answers of a route with stream: true are not kept: later tries get 409 idempotency_not_kept");
     }
 }
 
@@ -96,7 +97,10 @@ fn header(check: &mut Check<'_>, route: &Route, settings: &Settings, path: &Path
     let is_it = |name: &&String| name.eq_ignore_ascii_case(&settings.header);
     let changed = changes.remove.iter().chain(changes.set.keys()).chain(changes.add.keys()).find(is_it);
     if changed.is_some() {
-        check.warn(&at, "headers.request changes this header: the application does not get the key as the client sent it");
+        check.warn(
+            &at,
+            "headers.request changes this header: the application does not get the key as the client sent it",
+        );
     }
 }
 
@@ -104,7 +108,10 @@ fn owner(check: &mut Check<'_>, route: &Route, settings: &Settings, place: &Path
     let path = place.key("idempotency");
     let at = path.key("owner");
     if settings.owner.is_empty() {
-        check.error(&at, "expected whose keys these are, such as [header:x-merchant-id]; [constant] if all are one client's");
+        check.error(
+            &at,
+            "expected whose keys these are, such as [header:x-merchant-id]; [constant] if all are one client's",
+        );
     }
     let parts = keys::parts(check, route, place, &at, &settings.owner);
     let changes = |part: &KeySource| match part {
@@ -200,7 +207,12 @@ fn outcomes(check: &mut Check<'_>, settings: &Settings, path: &Path) {
         if settings.outcomes.unknown.contains(status) {
             check.error(&at, format!("{status} stands in unknown as well"));
         } else if *status >= 500 {
-            check.warn(&at, format!("after a {status} nobody knows whether the request was carried out: a retry may be a second charge"));
+            check.warn(
+                &at,
+                format!(
+                    "after a {status} nobody knows whether the request was carried out: a retry may be a second charge"
+                ),
+            );
         }
     }
 }

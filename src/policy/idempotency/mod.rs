@@ -20,5 +20,5 @@ mod settings;
 pub use digest::{Digest, Hash, fingerprint};
 pub use judge::{Asked, Claim, State, Verdict, judge};
 pub use key::{KeyError, MAX_KEY, key};
-pub use outcome::{Ended, End, end};
+pub use outcome::{End, Ended, end};
 pub use settings::{Ask, InFlight, MissingOwner, Outcomes, ReplayTo, Settings, Store, Terms, UnknownOutcome};

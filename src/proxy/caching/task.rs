@@ -131,7 +131,8 @@ pub(super) fn fetch_key(asking: &Asking<'_>, received: &RequestHeader, held: Opt
 }
 
 /// The request of a fetch: it has no body, and nobody waits to be told to send one.
-pub(in crate::proxy) const BODILESS: Received = Received { framing: Framing::None, expects: false, websocket: false, whole: 0 };
+pub(in crate::proxy) const BODILESS: Received =
+    Received { framing: Framing::None, expects: false, websocket: false, whole: 0 };
 
 async fn run(proxy: Arc<Proxy>, mut cx: Context, fill: Box<Fill>) {
     let route = fill.route.clone();

@@ -284,4 +284,3 @@ fn unavailable(keyed: &Keyed, cause: Option<&StoreError>) -> Refusal {
     keyed.metrics.count(KeyedResult::Store);
     records::refusal(cause)
 }
-

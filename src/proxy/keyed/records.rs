@@ -6,11 +6,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::{KeyMetrics, KeyedEnd, RouteKeys};
 use crate::policy::idempotency::{self, Claim, End, Hash, State, Terms};
 use crate::refusal::{Reason, Refusal};
 use crate::store::records::{About, Answer, Clock, Local, Record, Reserve, Seen, StoreError};
-use crate::observe::log::UpstreamSent;
 
 /// The records of the process.
 pub struct Records {
@@ -373,4 +373,3 @@ pub(super) fn counted(end: End) -> KeyedEnd {
         End::Unknown => KeyedEnd::Unknown,
     }
 }
-

@@ -129,7 +129,8 @@ impl Taking {
         let (status, metrics) = (head.status.as_u16(), self.route.keyed.as_ref().map(|keyed| keyed.metrics.clone()));
         let answered = Ended::Answered { status, whole: true, fits: false };
         let is_over = self.outcomes().is_some_and(|outcomes| idempotency::end(answered, outcomes) == End::NotKept);
-        let (true, Some(metrics), Some(mut reservation)) = (is_over, metrics, self.reservation.take_if(|_| is_over)) else {
+        let (true, Some(metrics), Some(mut reservation)) = (is_over, metrics, self.reservation.take_if(|_| is_over))
+        else {
             return self.pass(true);
         };
         let done = Box::pin(async move { reservation.done(status, None, &metrics).await });

@@ -25,9 +25,9 @@ use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
 use crate::timer::{self, Timer};
 pub(super) use forms::Turns;
-pub(super) use lines::is_digest;
 use lines::field;
 pub(super) use lines::head_of;
+pub(super) use lines::is_digest;
 use shape::shape;
 
 /// A client may stall for this long before its rate counts.

@@ -165,7 +165,8 @@ fn routes_share_what_they_know_of_the_same_section() {
     let mut kept = config.clone();
     kept.routes.truncate(1);
     kept.routes[0].rate_limits.clear();
-    kept.routes[0].cache = serde_json::from_value(json!({ "vary_by": ["jwt:who"], "tags": { "add": ["p:{jwt:shop}"] } })).unwrap();
+    kept.routes[0].cache =
+        serde_json::from_value(json!({ "vary_by": ["jwt:who"], "tags": { "add": ["p:{jwt:shop}"] } })).unwrap();
     kept.routes[0].idempotency = serde_json::from_value(json!({ "owner": ["jwt:merchant"] })).unwrap();
     kept.routes[0].invalidates = serde_json::from_value(json!({ "tags": ["q:{jwt:till}"] })).unwrap();
     let kept = compile(&kept, [1, 2], &first).unwrap();

@@ -212,7 +212,9 @@ impl Local {
             return Err(StoreError::Full(self.most));
         }
         if bytes >= self.most_bytes {
-            return Err(StoreError::because("the records take as much memory as they may: stores.data_dir keeps them on disk"));
+            return Err(StoreError::because(
+                "the records take as much memory as they may: stores.data_dir keeps them on disk",
+            ));
         }
         Ok(())
     }

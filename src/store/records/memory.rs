@@ -42,7 +42,8 @@ impl Memory {
     /// Removes at most `most` of those that end by `now`.
     pub(super) fn expire(&self, now: u64, most: usize) -> usize {
         let mut inner = self.inner.lock();
-        let over: Vec<Hash> = inner.by_end.range(..=(now, Hash::from([0xff; 16]))).take(most).map(|(_, h)| *h).collect();
+        let over: Vec<Hash> =
+            inner.by_end.range(..=(now, Hash::from([0xff; 16]))).take(most).map(|(_, h)| *h).collect();
         over.iter().for_each(|hash| inner.remove(hash));
         over.len()
     }

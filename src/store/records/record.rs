@@ -92,7 +92,9 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// Another version of the program wrote it.
-    #[error("a record of format {found}, this version reads format {VERSION}: it was written by another version of outboard")]
+    #[error(
+        "a record of format {found}, this version reads format {VERSION}: it was written by another version of outboard"
+    )]
     Version {
         /// Its version.
         found: u8,
@@ -101,7 +103,9 @@ pub enum ReadError {
     #[error("a record that is not whole")]
     Broken,
     /// Its answer cannot be decrypted.
-    #[error("its answer was encrypted with key {0}, which stores.encryption_keys does not have, or with another of that name")]
+    #[error(
+        "its answer was encrypted with key {0}, which stores.encryption_keys does not have, or with another of that name"
+    )]
     Key(String),
 }
 

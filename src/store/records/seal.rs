@@ -59,9 +59,9 @@ impl Sealer {
         let mut text = out.split_off(from);
         let mut salt = [0; SALT];
         let fresh = getrandom::fill(&mut salt).ok();
-        let sealed = fresh.and_then(|()| derived(key, &salt)).map(|key| {
-            key.seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::from(hash), &mut text)
-        });
+        let sealed = fresh
+            .and_then(|()| derived(key, &salt))
+            .map(|key| key.seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::from(hash), &mut text));
         // A system without random numbers, which had some at start. Rather lost than in clear, or under a key used twice:
         // what cannot be opened is refused to later tries.
         if !matches!(sealed, Some(Ok(()))) {
