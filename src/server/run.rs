@@ -197,6 +197,12 @@ impl Running {
         self.offer_upgrade(administration);
         tokio::spawn(cpu::keep_watching(std::mem::take(&mut self.governor), self.threads));
         self.traffic.handle.spawn(shared.proxy.clone().keep_warm());
+        let records = shared.proxy.records.local.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(cause) = records.learn() {
+                tracing::error!(event = "idempotency_store", step = "learn", cause = %cause);
+            }
+        });
         tokio::spawn(look_around(shared.clone(), self.listeners.iter().filter_map(|(_, g)| g.tls.clone()).collect()));
         self.listeners.clear();
         match signals {

@@ -10,7 +10,7 @@
 //! A batch is one transaction, appended to the log (`records.db-wal`) and synced; every thousand pages the log is copied
 //! into `records.db`, which is synced before the log is written from its start again. Nothing is written unsynced, expiry
 //! included. So whatever follows a transaction in the log tells that it was synced, and a torn end can be told from damage
-//! before it: see [`log`].
+//! before it: see `log.rs`.
 //!
 //! # After an error
 //! A batch that fails is undone and the next one is tried as if nothing had been. After a failed sync nothing is believed
@@ -190,6 +190,17 @@ impl Disk {
         Ok(usize::try_from(-gone).unwrap_or(0))
     }
 
+    /// Tells the hashes of finished records, some at a time: those behind `after`, in their order. Empty at the end.
+    pub fn hashes(&self, after: &Hash, most: usize) -> Result<Vec<Hash>, Error> {
+        let reader = self.reader();
+        let read = |reader: &Connection| {
+            let mut query = reader.prepare_cached("SELECT hash FROM done WHERE hash > ?1 ORDER BY hash LIMIT ?2")?;
+            let rows = query.query_map(params![after, signed(most as u64)], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<Hash>>>()
+        };
+        read(&reader).map_err(|e| self.error(e))
+    }
+
     /// How many finished records there are.
     pub fn len(&self) -> u64 {
         self.len.load(Relaxed)
@@ -245,11 +256,13 @@ impl Disk {
                     .execute([signed(len.saturating_add_signed(more)), signed(seen)])?;
             }
             transaction.commit()?;
-            Ok(more)
+            Ok((anything, more))
         };
         match run(&mut writer.connection).map_err(|e| self.error(e)) {
-            Ok(more) => {
-                writer.seen = seen;
+            Ok((anything, more)) => {
+                if anything {
+                    writer.seen = seen;
+                }
                 self.len.store(len.saturating_add_signed(more), Relaxed);
                 Ok(more)
             }

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::disk::Disk;
+use super::filter::Filter;
 use super::memory::Memory;
 use super::seal::Sealer;
 use super::writer::{Order, Writer};
@@ -19,6 +20,9 @@ use super::{About, Clock, Counts, Found, Record, Reserve, Seen, StoreError};
 use crate::policy::idempotency::{Claim, Hash, State, Terms};
 
 const SHARDS: usize = 64;
+
+/// Keys that are learnt at a time.
+const LEARNT: usize = 4_096;
 
 /// The records of this process.
 pub struct Local {
@@ -37,7 +41,7 @@ pub struct Local {
 /// Where what is done is kept.
 enum Kept {
     Memory(Memory),
-    Disk(Arc<Disk>, Writer),
+    Disk(Arc<Disk>, Writer, Filter),
 }
 
 #[derive(Default)]
@@ -98,7 +102,8 @@ impl Local {
         let disk = Arc::new(disk);
         let open = disk.open_records().map_err(StoreError::because)?;
         let writer = Writer::start(disk.clone(), clock.clone()).map_err(StoreError::because)?;
-        let local = Self::new(Kept::Disk(disk, writer), most, u64::MAX, sealer, clock);
+        let filter = Filter::new(disk.len());
+        let local = Self::new(Kept::Disk(disk, writer, filter), most, u64::MAX, sealer, clock);
         for (hash, bytes) in open {
             let mut record = Record::read(&hash, &bytes, &local.sealer).map_err(StoreError::because)?;
             record.state = State::Unknown;
@@ -143,7 +148,7 @@ impl Local {
     pub fn broken(&self) -> Option<Arc<str>> {
         match &self.kept {
             Kept::Memory(_) => None,
-            Kept::Disk(_, writer) => writer.broken(),
+            Kept::Disk(_, writer, _) => writer.broken(),
         }
     }
 
@@ -206,7 +211,7 @@ impl Local {
     fn room(&self) -> Result<(), StoreError> {
         let (done, bytes) = match &self.kept {
             Kept::Memory(memory) => (memory.len(), memory.bytes()),
-            Kept::Disk(disk, _) => (disk.len(), 0),
+            Kept::Disk(disk, ..) => (disk.len(), 0),
         };
         if done + self.live.load(Ordering::Relaxed) >= self.most {
             return Err(StoreError::Full(self.most));
@@ -222,7 +227,8 @@ impl Local {
     fn done(&self, hash: &Hash, now: u64) -> Result<Option<Record>, StoreError> {
         let bytes = match &self.kept {
             Kept::Memory(memory) => memory.get(hash),
-            Kept::Disk(disk, _) => disk.done(hash).map_err(StoreError::because)?,
+            Kept::Disk(_, _, filter) if !filter.may_have(hash) => None,
+            Kept::Disk(disk, ..) => disk.done(hash).map_err(StoreError::because)?,
         };
         let Some(bytes) = bytes else { return Ok(None) };
         let record = Record::read(hash, &bytes, &self.sealer).map_err(StoreError::because)?;
@@ -297,6 +303,9 @@ impl Local {
             let done = Record { state: State::Done, status, answer, ..(**record).clone() };
             (record.expires, done.write(hash, &self.sealer))
         };
+        if let Kept::Disk(disk, _, filter) = &self.kept {
+            filter.put(hash, expires, disk.len());
+        }
         match self.write(Order::Done(*hash, expires, bytes)).await {
             Ok(()) => {
                 self.leave(hash, fence);
@@ -419,7 +428,7 @@ impl Local {
         let mut counts = Counts {
             done: match &self.kept {
                 Kept::Memory(memory) => memory.len(),
-                Kept::Disk(disk, _) => disk.len(),
+                Kept::Disk(disk, ..) => disk.len(),
             },
             ..Counts::default()
         };
@@ -446,9 +455,10 @@ impl Local {
     /// Forgets what has ended: of what is done a part, of the rest what stands in one shard. To be called now and again.
     pub fn sweep(&self) {
         let now = (self.clock)();
-        // On the disk the writer does it.
-        if let Kept::Memory(memory) = &self.kept {
-            memory.expire(now, 10_000);
+        match &self.kept {
+            Kept::Memory(memory) => drop(memory.expire(now, 10_000)),
+            // On the disk the writer does it.
+            Kept::Disk(_, _, filter) => filter.sweep(now),
         }
         let at = self.swept.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut over = Vec::new();
@@ -470,9 +480,29 @@ impl Local {
         }
     }
 
+    /// Learns which keys were there at the start, so that the database need not be asked for others. To be called once, by a
+    /// thread that may wait; until it returns every key is asked for.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn learn(&self) -> Result<(), StoreError> {
+        let Kept::Disk(disk, _, filter) = &self.kept else { return Ok(()) };
+        let mut last = Hash::default();
+        loop {
+            let hashes = disk.hashes(&last, LEARNT).map_err(StoreError::because)?;
+            hashes.iter().for_each(|hash| filter.put_old(hash));
+            match hashes.last() {
+                Some(hash) => last = *hash,
+                None => break,
+            }
+        }
+        filter.is_complete();
+        Ok(())
+    }
+
     /// Writes what waits to be written, and ends. Nothing can be sent any more.
     pub fn close(&self) {
-        if let Kept::Disk(_, writer) = &self.kept {
+        if let Kept::Disk(_, writer, _) = &self.kept {
             writer.close();
         }
     }
@@ -500,7 +530,7 @@ impl Local {
             }
             // A proof that the torture test can fail: the step that makes a second charge impossible is left out.
             Kept::Disk(..) if cfg!(feature = "unsafe-no-sync") && matches!(order, Order::Open(..)) => Ok(()),
-            Kept::Disk(_, writer) => match writer.submit(order).await {
+            Kept::Disk(_, writer, _) => match writer.submit(order).await {
                 Ok(done) => done,
                 Err(_) => Err(StoreError::because("the records are closed")),
             },
@@ -509,7 +539,7 @@ impl Local {
 
     /// Writes what nobody waits for.
     fn note(&self, order: Option<Order>) {
-        if let (Kept::Disk(_, writer), Some(order)) = (&self.kept, order) {
+        if let (Kept::Disk(_, writer, _), Some(order)) = (&self.kept, order) {
             drop(writer.submit(order));
         }
     }

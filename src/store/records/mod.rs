@@ -6,6 +6,7 @@
 //! upon it.
 
 pub mod disk;
+mod filter;
 pub mod local;
 mod memory;
 pub mod record;

@@ -12,9 +12,10 @@ use super::disk::{Disk, Op};
 use super::{Clock, StoreError};
 use crate::policy::idempotency::Hash;
 
-/// How often what has ended is removed, and how many records at most at a time: between two commits, which wait for it.
+/// How often it is looked whether something has ended, and how many records are removed at a time: between two commits, which
+/// wait for it. Where there are more, the next go after the next commit.
 const SWEEP: Duration = Duration::from_secs(1);
-const SWEPT: usize = 1_000;
+const SWEPT: usize = 256;
 
 /// A step to be made durable.
 pub(super) enum Order {
@@ -129,10 +130,11 @@ impl Work {
     fn run(self) {
         let (mut orders, mut told) = (Vec::new(), Vec::new());
         let mut swept = (self.clock)();
+        let mut more = false;
         loop {
             let closed = {
                 let mut queue = self.shared.queue.lock();
-                if queue.orders.is_empty() && !queue.closed {
+                if queue.orders.is_empty() && !queue.closed && !more {
                     self.shared.filled.wait_for(&mut queue, SWEEP);
                 }
                 std::mem::swap(&mut queue.orders, &mut orders);
@@ -150,9 +152,9 @@ impl Work {
                 return;
             }
             let now = (self.clock)();
-            if now.saturating_sub(swept) >= SWEEP.as_millis() as u64 {
+            if more || now.saturating_sub(swept) >= SWEEP.as_millis() as u64 {
                 swept = now;
-                self.look_after(now);
+                more = self.look_after(now);
             }
         }
     }
@@ -172,14 +174,19 @@ impl Work {
         }
     }
 
-    /// Removes what has ended; finds out whether a disk that could not be written can be again.
-    fn look_after(&self, now: u64) {
+    /// Removes what has ended; finds out whether a disk that could not be written can be again. Tells whether there is more
+    /// to remove.
+    fn look_after(&self, now: u64) -> bool {
         self.disk.saw(now);
         if !self.shared.works.load(Ordering::Acquire) && self.commit(&[]).is_err() {
-            return;
+            return false;
         }
-        if let Err(cause) = self.disk.expire(now, SWEPT) {
-            self.breaks(cause.to_string().into());
+        match self.disk.expire(now, SWEPT) {
+            Ok(gone) => gone == SWEPT,
+            Err(cause) => {
+                self.breaks(cause.to_string().into());
+                false
+            }
         }
     }
 

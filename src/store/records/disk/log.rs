@@ -112,7 +112,7 @@ impl Frames {
             Some(ends) if valid => Some(ends + usize::from(end)),
             _ => Some(usize::from(end)),
         };
-        valid && self.broken.is_some_and(|ends| ends >= 2)
+        self.broken.is_some_and(|ends| ends >= 2)
     }
 }
 

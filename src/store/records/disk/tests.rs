@@ -156,6 +156,7 @@ fn the_latest_time_is_kept_with_a_commit() {
     let disk = open(&folder);
     assert_eq!(disk.last_seen(), 600);
     disk.saw(700);
+    assert_eq!(disk.expire(700, 9).unwrap(), 0, "writes nothing");
     disk.close().unwrap();
     assert_eq!(open(&folder).last_seen(), 700);
 }
@@ -266,6 +267,29 @@ fn after_a_failure_the_log_is_emptied_first() {
     assert_eq!((disk.len(), opened(&disk)), (1, vec![hash(2)]));
 }
 
+#[test]
+fn a_batch_that_fails_is_undone_and_the_next_one_is_not() {
+    let (_dir, folder) = folder();
+    let disk = open(&folder);
+    let meta = |from, to| {
+        let other = Connection::open(folder.join(DATABASE)).unwrap();
+        other.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+    };
+    meta("meta", "gone");
+    disk.saw(5);
+    let batch = [Op::Open(hash(1), b"x"), Op::Done(hash(2), 9, b"y")];
+    let error = disk.commit(&batch).unwrap_err();
+    assert!(matches!(&error, Error::Sqlite { .. }) && error.to_string().contains("records.db: "), "{error:?}");
+    assert!(locked(&disk.writer).failed);
+    assert_eq!((opened(&disk), disk.done(&hash(2)).unwrap(), disk.len()), (vec![], None, 0));
+    meta("gone", "meta");
+    disk.commit(&batch).unwrap();
+    assert_eq!((opened(&disk), disk.len(), locked(&disk.writer).failed), (vec![hash(1)], 1, false));
+    drop(disk);
+    let disk = open(&folder);
+    assert_eq!((disk.len(), disk.last_seen()), (1, 5));
+}
+
 /// Says each number that was committed: batches of an open record and a done one.
 #[test]
 #[ignore = "a child of the test below"]
@@ -305,12 +329,18 @@ fn a_process_that_is_killed_loses_nothing_that_it_committed() {
 fn filling() {
     let folder = given();
     let disk = open(&folder.join("records"));
-    let put = |n| disk.commit(&[Op::Open(hash(n), b"open"), Op::Done(other(n), n, &record(n, 20_000))]);
+    let put_into =
+        |disk: &Disk, n| disk.commit(&[Op::Open(hash(n), b"open"), Op::Done(other(n), n, &record(n, 20_000))]);
+    let put = |n| put_into(&disk, n);
     let (last, error) = (0..).find_map(|n| put(n).err().map(|error| (n, error))).unwrap();
     assert!(matches!(&error, Error::Full(file) if file.ends_with(DATABASE)), "{error:?}");
     assert!(put(last).is_err() && disk.len() == last && last > 20, "{last}");
     assert_eq!(disk.done(&other(last - 1)).unwrap(), Some(record(last - 1, 20_000)), "look-ups go on");
+    drop(disk);
+    let disk = open(&folder.join("records"));
+    assert!(put_into(&disk, last).is_err() && disk.len() == last, "a restart makes no room, and needs none");
     std::fs::remove_file(folder.join("ballast")).unwrap();
+    let put = |n| put_into(&disk, n);
     put(last).unwrap();
     assert_eq!(disk.expire(u64::MAX, 10).unwrap(), 10);
     put(last + 1).unwrap();
