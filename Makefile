@@ -4,6 +4,7 @@
 #   make demo    the sample payment API, with and without outboard before it (DEMO_ARGS="--for 20s")
 #   make bench   the measurements of benches/ (BENCH_ARGS)
 #   make conformance   the public suite for HTTP caches (CONFORMANCE_ARGS="--id freshness-max-age")
+#   make torture   charges under fire for TORTURE_SECONDS, and the proof that it can fail (OUTBOARD_TORTURE_SEED repeats a run)
 #   make fuzz    each fuzz target for FUZZ_SECONDS
 #   make image   the container image, named IMAGE
 
@@ -11,6 +12,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 IMAGE ?= outboard:latest
 FUZZ_SECONDS ?= 60
+TORTURE_SECONDS ?= 600
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 CONFORMANCE_ARGS ?=
@@ -19,7 +21,7 @@ TEST_ARGS ?=
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help check fmt clippy doc layering configs test demo bench conformance fuzz image deps node
+.PHONY: help check fmt clippy doc layering configs test demo bench conformance torture fuzz image deps node
 
 help:
 	@sed -n '2,/^$$/s/^# *//p' Makefile
@@ -62,6 +64,12 @@ conformance: deps tests/conformance/node_modules/.package-lock.json
 tests/conformance/node_modules/.package-lock.json: tests/conformance/package.json tests/conformance/package-lock.json | node
 	cd tests/conformance && npm ci --silent
 	@touch $@
+
+# The second build leaves out what the first is tested for; it has a folder of its own, lest somebody runs it.
+torture: deps
+	OUTBOARD_TORTURE_SECONDS=$(TORTURE_SECONDS) $(CARGO) test --locked --test torture -- --nocapture --test-threads=1
+	CARGO_TARGET_DIR=target/unsafe-no-sync $(CARGO) test --locked --features unsafe-no-sync --test torture \
+		without_the_sync -- --nocapture
 
 # libFuzzer needs a nightly compiler; the rest of the project does not.
 fuzz: deps
@@ -115,6 +123,7 @@ deps:
 	command -v cc >/dev/null 2>&1 || missing="$$missing gcc libc6-dev"; \
 	command -v c++ >/dev/null 2>&1 || missing="$$missing g++"; \
 	command -v ip >/dev/null 2>&1 || missing="$$missing iproute2"; \
+	command -v redis-server >/dev/null 2>&1 || missing="$$missing redis-server"; \
 	$(install_missing)
 
 # What the suite for HTTP caches runs on: node 18 or later, as Debian 12 has it.
