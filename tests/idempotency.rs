@@ -11,6 +11,8 @@ mod bodies;
 mod outcomes;
 #[path = "idempotency/protocol.rs"]
 mod protocol;
+#[path = "idempotency/redis.rs"]
+mod redis;
 #[path = "idempotency/restart.rs"]
 mod restart;
 #[path = "idempotency/unknown.rs"]

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use tokio::sync::Notify;
+use tokio::time::sleep;
 use zeroize::Zeroize;
 
 use super::cgroup;
@@ -12,8 +15,9 @@ use crate::config::{Config, EncryptionKey};
 use crate::policy::idempotency::Store;
 use crate::proxy::keyed::records::Records;
 use crate::store::records::disk::Disk;
+use crate::store::records::redis::{Facts, Options, Redis};
 use crate::store::records::seal::KEY;
-use crate::store::records::{Clock, Local, Sealer};
+use crate::store::records::{Clock, Local, Sealer, Shared};
 use crate::timer;
 
 /// Memory that the database may take, for what was written last and for what is read again and again.
@@ -36,6 +40,9 @@ pub enum RecordsError {
     /// The folder cannot be used.
     #[error("stores.data_dir: {0}")]
     Folder(String),
+    /// The server cannot be used as it is named.
+    #[error("stores.redis: {0}")]
+    Redis(String),
     /// A record cannot be read.
     #[error("stores.data_dir: {folder}: {cause}")]
     Record {
@@ -56,10 +63,9 @@ pub(super) fn open(config: &Config) -> Result<Records, RecordsError> {
         let clock = clock(0);
         let memory = cgroup::memory().unwrap_or(UNLIMITED_MEMORY) / 4;
         let local = Local::in_memory(stores.max_records, memory, clock.clone());
-        return Ok(Records::new(Arc::new(local), clock));
+        return Ok(Records::new(Arc::new(local), shared(config, &clock)?, clock));
     };
-    let keys = stores.encryption_keys.iter().map(|key| Ok((key.id.clone(), read_key(key)?)));
-    let sealer = Sealer::new(keys.collect::<Result<Vec<_>, RecordsError>>()?);
+    let sealer = sealer(config)?;
     let disk = Disk::open(folder, DATABASE).map_err(|cause| RecordsError::Folder(cause.to_string()))?;
     let clock = clock(disk.last_seen());
     let local = Local::on_disk(disk, stores.max_records, sealer, clock.clone());
@@ -67,7 +73,95 @@ pub(super) fn open(config: &Config) -> Result<Records, RecordsError> {
         folder: folder.display().to_string(),
         cause: cause.to_string(),
     };
-    Ok(Records::new(Arc::new(local.map_err(failed)?), clock))
+    Ok(Records::new(Arc::new(local.map_err(failed)?), shared(config, &clock)?, clock))
+}
+
+/// The records that are shared, where the configuration names a server. Nothing is connected.
+fn shared(config: &Config, clock: &Clock) -> Result<Option<Arc<Shared>>, RecordsError> {
+    let Some(settings) = &config.stores.redis else { return Ok(None) };
+    let failed = |cause: String| RecordsError::Redis(cause);
+    let url = match (&settings.url, &settings.url_file) {
+        (Some(url), _) => url.clone(),
+        (None, Some(file)) => {
+            std::fs::read_to_string(file).map_err(|e| failed(format!("url_file: {}: {e}", file.display())))?
+        }
+        (None, None) => return Ok(None),
+    };
+    let options = Options {
+        url: url.trim().to_owned(),
+        ca_file: settings.ca_file.clone(),
+        timeout: settings.records_timeout.get(),
+    };
+    // Random: a fence is this process' own.
+    let mut owner = [0; 16];
+    getrandom::fill(&mut owner).map_err(|e| failed(e.to_string()))?;
+    let redis = Redis::new(options, owner).map_err(|cause| failed(cause.to_string()))?;
+    Ok(Some(Arc::new(Shared::new(redis, sealer(config)?, clock.clone()))))
+}
+
+fn sealer(config: &Config) -> Result<Sealer, RecordsError> {
+    let keys = config.stores.encryption_keys.iter().map(|key| Ok((key.id.clone(), read_key(key)?)));
+    Ok(Sealer::new(keys.collect::<Result<Vec<_>, RecordsError>>()?))
+}
+
+/// How often a server that could not be used is asked again, and how often records are counted.
+const AGAIN: Duration = Duration::from_secs(1);
+const COUNTED: Duration = Duration::from_secs(5);
+
+/// Asks the server what it is until it can be used, says what of it matters, and counts its records. `examine`: told when it
+/// is to be asked anew.
+pub(super) async fn keep_counting(shared: Arc<Shared>, examine: Arc<Notify>) {
+    let mut told = None;
+    loop {
+        match shared.examine().await {
+            Ok(facts) => {
+                describe(&facts);
+                told = None;
+            }
+            Err(cause) => {
+                // Once for each cause, not once a second.
+                if told.as_ref() != Some(&cause) {
+                    tracing::error!(event = "idempotency_redis", cause = %cause);
+                }
+                told = Some(cause);
+                sleep(AGAIN).await;
+                continue;
+            }
+        }
+        loop {
+            if let Err(cause) = shared.count().await {
+                tracing::warn!(event = "idempotency_redis", cause = %cause);
+            }
+            tokio::select! {
+                () = sleep(COUNTED) => {}
+                () = examine.notified() => break,
+            }
+        }
+    }
+}
+
+/// What of a server matters for the promise that no key is charged twice.
+fn describe(facts: &Facts) {
+    let (version, replicas) = (&facts.version, facts.replicas);
+    tracing::info!(event = "idempotency_redis", version, replicas, durable = facts.durable());
+    let warn = |cause: &str| tracing::warn!(event = "idempotency_redis", cause);
+    if facts.evicts() {
+        warn(
+            "maxmemory-policy is not noeviction: once maxmemory is set, records are dropped, and a retry is a second charge",
+        );
+    }
+    if !facts.durable() {
+        warn(
+            "the server does not sync every write (appendonly yes, appendfsync always): what it forgets when it is killed or loses \
+             power is charged again",
+        );
+    }
+    if facts.replicas > 0 {
+        warn(
+            "a failover may promote a replica that does not have the last records: one replica has each of them before it is \
+             sent, which of several is promoted is not ours to say",
+        );
+    }
 }
 
 /// Whether a route keeps records that this process has to itself.

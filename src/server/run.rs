@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::control::Administration;
 use super::start::{Opened, Source, StartError, Traffic, start};
-use super::{cpu, upgrade};
+use super::{cpu, records, upgrade};
 use crate::admin::{self, Surface};
 use crate::lifecycle::Phase;
 use crate::lifecycle::phase::Leave;
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) drained: watch::Sender<bool>,
     /// Held by a reload: the file as the last one, or the start, found it.
     pub(super) seen: Mutex<Option<Vec<u8>>>,
+    /// Told when the Redis server is to be asked anew what it is.
+    pub(super) examine_redis: Arc<Notify>,
 }
 
 /// A process that runs.
@@ -197,6 +199,9 @@ impl Running {
         self.offer_upgrade(administration);
         tokio::spawn(cpu::keep_watching(std::mem::take(&mut self.governor), self.threads));
         self.traffic.handle.spawn(shared.proxy.clone().keep_warm());
+        if let Some(redis) = shared.proxy.records.shared.clone() {
+            self.traffic.handle.spawn(records::keep_counting(redis, shared.examine_redis.clone()));
+        }
         let records = shared.proxy.records.local.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(cause) = records.learn() {

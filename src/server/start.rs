@@ -192,6 +192,7 @@ pub async fn start(source: Source, take_over: bool) -> Result<Running, StartErro
         told: told_sender,
         drained: watch::Sender::new(false),
         seen: Mutex::new(seen),
+        examine_redis: Arc::default(),
     });
     Ok(Running { shared, traffic, governor, threads, log, told, admin, listeners, inherited, admin_address, addresses })
 }

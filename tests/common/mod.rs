@@ -15,6 +15,7 @@ pub mod jwt;
 pub mod load;
 pub mod origin;
 pub mod proxy;
+pub mod redis;
 pub mod tls;
 pub mod wire;
 

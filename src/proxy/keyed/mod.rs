@@ -13,6 +13,7 @@
 mod ask;
 pub mod records;
 mod replay;
+mod reservation;
 pub(super) mod taking;
 mod task;
 
@@ -37,7 +38,8 @@ use crate::route::table::Route;
 use crate::store::records::{About, Record, Reserve, StoreError};
 use crate::timer::Timer;
 
-use records::{Reservation, Store};
+use records::Store;
+use reservation::Reservation;
 
 /// How often a record is looked at again that nobody tells the changes of: more seldom the longer it takes.
 const LOOKS: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(250);
@@ -125,7 +127,7 @@ impl Proxy {
             let reserved = store.reserve(&tried.hash, claim, &keyed.terms, &about).await;
             let found = match reserved.map_err(|cause| unavailable(keyed, Some(&cause)))? {
                 Reserve::Mine(fence) => {
-                    return Ok(Claimed::First(Reservation::new(store, tried.hash, fence, keyed.terms, about)));
+                    return Ok(Claimed::First(Reservation::new(store, (tried.hash, fence), claim, keyed.terms, about)));
                 }
                 Reserve::Found(found) => found,
             };
@@ -146,7 +148,13 @@ impl Proxy {
                 (Verdict::Unknown, Some(record)) => {
                     match self.unknown(cx, route, keyed, down, timer, tried, &store, &record).await? {
                         Some(fence) => {
-                            return Ok(Claimed::First(Reservation::new(store, tried.hash, fence, keyed.terms, about)));
+                            return Ok(Claimed::First(Reservation::new(
+                                store,
+                                (tried.hash, fence),
+                                claim,
+                                keyed.terms,
+                                about,
+                            )));
                         }
                         None => continue,
                     }

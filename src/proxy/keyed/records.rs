@@ -1,21 +1,22 @@
-//! Where the records of the process are, and a try that has a key to itself.
+//! Where the records of the process are.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use serde_json::{Value, json};
 
-use crate::observe::log::UpstreamSent;
-use crate::observe::metrics::{KeyMetrics, KeyedEnd, RouteKeys};
+use crate::observe::metrics::{KeyMetrics, KeyedEnd};
 use crate::policy::idempotency::{self, Claim, End, Hash, State, Terms};
 use crate::refusal::{Reason, Refusal};
-use crate::store::records::{About, Answer, Clock, Local, Record, Reserve, Seen, StoreError};
+use crate::store::records::{About, Answer, Clock, Counts, Local, Record, Reserve, Shared, StoreError};
 
 /// The records of the process.
 pub struct Records {
     /// Its own.
     pub local: Arc<Local>,
+    /// Those that it shares with others.
+    pub shared: Option<Arc<Shared>>,
     clock: Clock,
     waiters: Arc<Mutex<HashMap<Hash, u32>>>,
     /// Nobody outside can tell what confirms an order.
@@ -24,11 +25,11 @@ pub struct Records {
 
 impl Records {
     /// Records in these stores; `clock` is theirs.
-    pub fn new(local: Arc<Local>, clock: Clock) -> Self {
+    pub fn new(local: Arc<Local>, shared: Option<Arc<Shared>>, clock: Clock) -> Self {
         let mut secret = [0; 16];
         // Without random numbers it could be guessed by who may give the order anyway.
         let _ = getrandom::fill(&mut secret);
-        Records { local, clock, waiters: Arc::default(), secret }
+        Records { local, shared, clock, waiters: Arc::default(), secret }
     }
 
     /// A number of this process.
@@ -37,25 +38,34 @@ impl Records {
     }
 
     /// How many records there are, as JSON.
-    pub fn counts_json(&self) -> serde_json::Value {
-        let counts = self.local.counts();
-        let oldest = (counts.oldest_unknown != 0).then(|| self.seconds_since(counts.oldest_unknown).round());
-        serde_json::json!({ "stores": [{
-            "store": "local",
-            "durable": self.local.is_durable(),
-            "broken": self.local.broken().as_deref(),
-            "records": {
-                "reserved": counts.reserved, "sent": counts.sent, "done": counts.done, "unknown": counts.unknown,
-            },
-            "oldest_unknown_seconds": oldest,
-        }] })
+    pub fn counts_json(&self) -> Value {
+        let of = |store: &str, counts: &Counts, durable: Option<bool>, broken: Option<Arc<str>>| {
+            let oldest = (counts.oldest_unknown != 0).then(|| self.seconds_since(counts.oldest_unknown).round());
+            let mut shown = json!({
+                "store": store,
+                "broken": broken.as_deref(),
+                "records": { "sent": counts.sent, "unknown": counts.unknown },
+                "oldest_unknown_seconds": oldest,
+            });
+            // What others have reserved, and how many are done, a shared store does not tell.
+            if let Some(durable) = durable {
+                shown["durable"] = durable.into();
+                shown["records"]["reserved"] = counts.reserved.into();
+                shown["records"]["done"] = counts.done.into();
+            }
+            shown
+        };
+        let local = of("local", &self.local.counts(), Some(self.local.is_durable()), self.local.broken());
+        let shared = self.shared.as_ref().map(|shared| of("redis", &shared.counts(), None, shared.broken()));
+        let stores: Vec<Value> = [Some(local), shared].into_iter().flatten().collect();
+        json!({ "stores": stores })
     }
 
     /// The store of a route; none where the configuration that the process was started with does not have it.
     pub(super) fn of(&self, store: idempotency::Store) -> Option<Store> {
         match store {
             idempotency::Store::Local => Some(Store::Local(self.local.clone())),
-            idempotency::Store::Redis => None,
+            idempotency::Store::Redis => self.shared.clone().map(Store::Redis),
         }
     }
 
@@ -66,21 +76,16 @@ impl Records {
 
     /// Shows how many records there are.
     pub fn show(&self, metrics: &KeyMetrics) {
-        let counts = self.local.counts();
-        let states = [
-            (State::Reserved, counts.reserved),
-            (State::Sent, counts.sent),
-            (State::Done, counts.done),
-            (State::Unknown, counts.unknown),
-        ];
-        for (state, count) in states {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            metrics.records.with_label_values(&["local", state.as_str()]).set(count);
+        let local = self.local.counts();
+        show(metrics, "local", &local, self.local.broken().is_none());
+        let mut oldest = local.oldest_unknown;
+        if let Some(shared) = &self.shared {
+            let counts = shared.counts();
+            show(metrics, "redis", &counts, shared.is_up());
+            oldest = [oldest, counts.oldest_unknown].into_iter().filter(|at| *at != 0).min().unwrap_or(0);
         }
-        let oldest = counts.oldest_unknown;
-        let age = if oldest == 0 { 0 } else { self.now_ms().saturating_sub(oldest) };
-        metrics.oldest_unknown.set(age as f64 / 1000.0);
-        metrics.store_up.with_label_values(&["local"]).set(i64::from(self.local.broken().is_none()));
+        let age = if oldest == 0 { 0.0 } else { self.seconds_since(oldest) };
+        metrics.oldest_unknown.set(age);
     }
 
     /// Records in this state, the oldest first, each with the name of its store.
@@ -89,7 +94,13 @@ impl Records {
     /// Where they cannot be had.
     pub async fn list(&self, state: State, most: usize) -> Result<Vec<(&'static str, Hash, Record)>, StoreError> {
         let local = self.local.open(state, most).into_iter();
-        Ok(local.map(|(hash, record)| ("local", hash, record)).collect())
+        let mut found: Vec<_> = local.map(|(hash, record)| ("local", hash, record)).collect();
+        if let Some(shared) = &self.shared {
+            found.extend(shared.open(state, most).await?.into_iter().map(|(hash, record)| ("redis", hash, record)));
+            found.sort_unstable_by_key(|(_, hash, record)| (record.sent, *hash));
+            found.truncate(most);
+        }
+        Ok(found)
     }
 
     /// What is known of a key, and in which store.
@@ -97,7 +108,13 @@ impl Records {
     /// # Errors
     /// Where it cannot be read.
     pub async fn find(&self, hash: &Hash) -> Result<Option<(&'static str, Record)>, StoreError> {
-        Ok(self.local.get(hash)?.map(|record| ("local", record)))
+        if let Some(record) = self.local.get(hash)? {
+            return Ok(Some(("local", record)));
+        }
+        match &self.shared {
+            Some(shared) => Ok(shared.get(hash).await?.map(|record| ("redis", record))),
+            None => Ok(None),
+        }
     }
 
     /// A person says how an unknown outcome was: carried out, with this answer, or not (none). False: it is not unknown.
@@ -147,6 +164,18 @@ impl Records {
     }
 }
 
+fn show(metrics: &KeyMetrics, store: &str, counts: &Counts, up: bool) {
+    let mut states = vec![(State::Sent, counts.sent), (State::Unknown, counts.unknown)];
+    if store == "local" {
+        states.extend([(State::Reserved, counts.reserved), (State::Done, counts.done)]);
+    }
+    for (state, count) in states {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.records.with_label_values(&[store, state.as_str()]).set(count);
+    }
+    metrics.store_up.with_label_values(&[store]).set(i64::from(up));
+}
+
 /// One that waits for a key.
 pub(super) struct Waits {
     waiters: Arc<Mutex<HashMap<Hash, u32>>>,
@@ -169,6 +198,7 @@ impl Drop for Waits {
 #[derive(Clone)]
 pub(super) enum Store {
     Local(Arc<Local>),
+    Redis(Arc<Shared>),
 }
 
 impl Store {
@@ -177,16 +207,19 @@ impl Store {
         hash: &Hash,
         claim: Claim,
         terms: &Terms,
-        _about: &About,
+        about: &About,
     ) -> Result<Reserve, StoreError> {
         match self {
             Store::Local(local) => local.reserve(hash, claim, terms),
+            Store::Redis(shared) => shared.reserve(hash, claim, terms, about).await,
         }
     }
 
+    /// Takes a key whose outcome is unknown, to send it again: under this fence, or it has to be taken like any other.
     pub(super) async fn retake(&self, hash: &Hash, terms: &Terms) -> Result<Option<u64>, StoreError> {
         match self {
             Store::Local(local) => Ok(local.retake(hash, terms)),
+            Store::Redis(shared) => shared.resolve(hash, None).await.map(|_| None),
         }
     }
 
@@ -197,6 +230,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         match self {
             Store::Local(local) => local.resolve(hash, outcome).await,
+            Store::Redis(shared) => shared.resolve(hash, outcome).await,
         }
     }
 }
@@ -213,139 +247,6 @@ pub(super) fn refusal(cause: Option<&StoreError>) -> Refusal {
         None => "the store of this route needs a restart",
     };
     Refusal::new(Reason::IdempotencyStore, detail)
-}
-
-/// A try that has its key to itself. Dropped before its end, the key is free where nothing was sent, and its outcome is
-/// unknown where it was.
-pub(in crate::proxy) struct Reservation {
-    store: Store,
-    hash: Hash,
-    fence: u64,
-    terms: Terms,
-    about: About,
-    sent: bool,
-    over: bool,
-}
-
-impl Reservation {
-    pub(super) fn new(store: Store, hash: Hash, fence: u64, terms: Terms, about: About) -> Self {
-        Reservation { store, hash, fence, terms, about, sent: false, over: false }
-    }
-
-    /// Whether its request was sent, or may have been.
-    pub(in crate::proxy) fn is_sent(&self) -> bool {
-        self.sent
-    }
-
-    /// The first byte is about to be sent: written down before it is.
-    ///
-    /// # Errors
-    /// Where nothing may be sent: another try has the key by now, it cannot be written down, or no time is left.
-    pub(in crate::proxy) async fn send(
-        &mut self,
-        endpoint: &str,
-        deadline: Instant,
-        metrics: &RouteKeys,
-    ) -> Result<(), Refusal> {
-        if self.sent {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        self.about.endpoint = endpoint.into();
-        let sent = match &self.store {
-            Store::Local(local) => local.sent(&self.hash, self.fence, &self.terms, self.about.clone()).await,
-        };
-        metrics.sent_after(begun.elapsed().as_secs_f64());
-        match sent {
-            Ok(true) => self.sent = true,
-            Ok(false) => {
-                self.over = true;
-                return Err(Refusal::new(Reason::IdempotencyInFlight, "it waited for longer than its lease"));
-            }
-            Err(cause) => {
-                self.over = true;
-                return Err(refusal(Some(&cause)));
-            }
-        }
-        // A disk may take its time. Whoever waits for the answer has been told that there is none.
-        if Instant::now() >= deadline {
-            return Err(Refusal::new(Reason::IdempotencyStore, "they took too long to write"));
-        }
-        Ok(())
-    }
-
-    /// Nothing was sent, or nothing was carried out: the key is free.
-    pub(super) async fn release(mut self) {
-        self.over = true;
-        match &self.store {
-            Store::Local(local) if !self.sent => local.release(&self.hash, self.fence),
-            Store::Local(local) => {
-                let done = local.forget(&self.hash, self.fence).await;
-                self.failed(done.err().as_ref(), "released");
-            }
-        }
-    }
-
-    /// It was carried out: `answer` is what later tries get, or none where that is not kept. Tells what became of it.
-    pub(super) async fn done(&mut self, status: u16, answer: Option<Answer>, metrics: &RouteKeys) -> KeyedEnd {
-        self.over = true;
-        let begun = Instant::now();
-        let kept = if answer.is_some() { KeyedEnd::Kept } else { KeyedEnd::NotKept };
-        let done = match &self.store {
-            Store::Local(local) => local.finish(&self.hash, self.fence, status, answer).await,
-        };
-        metrics.kept_after(begun.elapsed().as_secs_f64());
-        match done {
-            Ok(true) => kept,
-            Ok(false) => KeyedEnd::Unknown,
-            Err(cause) => {
-                self.failed(Some(&cause), kept.as_str());
-                KeyedEnd::Unknown
-            }
-        }
-    }
-
-    /// Nobody knows how it ended: it may have been answered with this status, and have had so much of the request.
-    pub(super) fn unknown(mut self, status: u16, sent: UpstreamSent) {
-        let seen = match sent {
-            UpstreamSent::None => Seen::Untold,
-            UpstreamSent::Head => Seen::Head,
-            UpstreamSent::Body => Seen::Body,
-            UpstreamSent::All => Seen::All,
-        };
-        self.ends_unknown(status, seen);
-    }
-
-    fn ends_unknown(&mut self, status: u16, seen: Seen) {
-        self.over = true;
-        match &self.store {
-            Store::Local(local) => local.unknown(&self.hash, self.fence, status, seen),
-        }
-    }
-
-    /// What a person can find it by.
-    pub(super) fn name(&self) -> String {
-        hex(&self.hash)
-    }
-
-    fn failed(&self, cause: Option<&StoreError>, step: &str) {
-        if let Some(cause) = cause {
-            let (hash, request) = (self.name(), &self.about.request);
-            tracing::error!(event = "idempotency_store", step, hash, request_id = %request, cause = %cause);
-        }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        match self.over {
-            true => {}
-            false if self.sent => self.ends_unknown(0, Seen::Untold),
-            false => match &self.store {
-                Store::Local(local) => local.release(&self.hash, self.fence),
-            },
-        }
-    }
 }
 
 /// A hash as people read it.

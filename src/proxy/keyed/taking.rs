@@ -13,7 +13,8 @@ use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
 
-use super::records::{Reservation, counted};
+use super::records::counted;
+use super::reservation::Reservation;
 use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::{KeyedEnd, RouteKeys};
 use crate::policy::idempotency::{self, End, Ended, Outcomes};
@@ -268,7 +269,7 @@ async fn close(
             counted(end)
         }
         End::Unknown => {
-            reservation.unknown(status, cx.sent);
+            reservation.unknown(status, cx.sent).await;
             counted(end)
         }
     };

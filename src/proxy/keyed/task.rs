@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Duration;
 
-use super::records::Reservation;
+use super::reservation::Reservation;
 use super::taking::{Taking, Told};
 use crate::proxy::attempt::Attempts;
 use crate::proxy::context::Context;

@@ -1,7 +1,7 @@
 //! Idempotency records: which keys were seen, what became of their requests, and the answers that later tries get.
 //!
 //! [`Local`] is this process' own store: what is at work is in memory, what was sent is in a database in a folder
-//! ([`disk`]), or in memory alone where there is none. [`Redis`](redis::Redis) is shared by several processes. Which
+//! ([`disk`]), or in memory alone where there is none. [`Shared`] is one of several processes: they keep them in [`redis`]. Which
 //! transition is allowed when is in `policy::idempotency`; here each is made whole, once, and durable before anybody acts
 //! upon it.
 
@@ -10,7 +10,9 @@ mod filter;
 pub mod local;
 mod memory;
 pub mod record;
+pub mod redis;
 pub mod seal;
+pub mod shared;
 mod writer;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 pub use local::Local;
 pub use record::{About, Answer, Record, Seen};
 pub use seal::Sealer;
+pub use shared::Shared;
 
 use crate::policy::idempotency::{Claim, State};
 

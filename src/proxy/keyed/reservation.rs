@@ -1,0 +1,194 @@
+//! A try that has a key to itself: each step is written down before anybody acts upon it.
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::records::{Store, hex, refusal};
+use crate::observe::log::UpstreamSent;
+use crate::observe::metrics::{KeyedEnd, RouteKeys};
+use crate::policy::idempotency::{Claim, Hash, Terms};
+use crate::refusal::{Reason, Refusal};
+use crate::store::records::shared::Kept;
+use crate::store::records::{About, Answer, Seen, StoreError};
+
+/// A try that has its key to itself. Dropped before its end, the key is free where nothing was sent, and its outcome is
+/// unknown where it was.
+pub(in crate::proxy) struct Reservation {
+    store: Store,
+    hash: Hash,
+    fence: u64,
+    claim: Claim,
+    terms: Terms,
+    about: About,
+    sent: bool,
+    over: bool,
+}
+
+impl Reservation {
+    /// A key that `store` gave to this try, under this fence.
+    pub(super) fn new(store: Store, (hash, fence): (Hash, u64), claim: Claim, terms: Terms, about: About) -> Self {
+        Reservation { store, hash, fence, claim, terms, about, sent: false, over: false }
+    }
+
+    /// Whether its request was sent, or may have been.
+    pub(in crate::proxy) fn is_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// The first byte is about to be sent: written down before it is.
+    ///
+    /// # Errors
+    /// Where nothing may be sent: another try has the key by now, it cannot be written down, or no time is left.
+    pub(in crate::proxy) async fn send(
+        &mut self,
+        endpoint: &str,
+        deadline: Instant,
+        metrics: &RouteKeys,
+    ) -> Result<(), Refusal> {
+        if self.sent {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.about.endpoint = endpoint.into();
+        let sent = match &self.store {
+            Store::Local(local) => local.sent(&self.hash, self.fence, &self.terms, self.about.clone()).await,
+            Store::Redis(shared) => {
+                let about = self.about.clone();
+                shared.sent(&self.hash, self.fence, self.claim, &self.terms, about).await
+            }
+        };
+        metrics.sent_after(begun.elapsed().as_secs_f64());
+        match sent {
+            Ok(true) => self.sent = true,
+            Ok(false) => {
+                self.over = true;
+                return Err(Refusal::new(Reason::IdempotencyInFlight, "it waited for longer than its lease"));
+            }
+            Err(cause) => {
+                self.failed(&cause, "sent");
+                // It may have been done all the same, and is undone then.
+                self.free();
+                return Err(refusal(Some(&cause)));
+            }
+        }
+        // A disk may take its time. Whoever waits for the answer has been told that there is none.
+        if Instant::now() >= deadline {
+            return Err(Refusal::new(Reason::IdempotencyStore, "they took too long to write"));
+        }
+        Ok(())
+    }
+
+    /// Nothing was sent, or nothing was carried out: the key is free.
+    pub(super) async fn release(mut self) {
+        self.over = true;
+        let done = match &self.store {
+            Store::Local(local) if !self.sent => {
+                local.release(&self.hash, self.fence);
+                Ok(())
+            }
+            Store::Local(local) => local.forget(&self.hash, self.fence).await,
+            Store::Redis(shared) => shared.release(&self.hash, self.fence).await.map(|_| ()),
+        };
+        if let Err(cause) = done {
+            self.failed(&cause, "released");
+        }
+    }
+
+    /// It was carried out: `answer` is what later tries get, or none where that is not kept. Tells what became of it.
+    pub(super) async fn done(&mut self, status: u16, answer: Option<Answer>, metrics: &RouteKeys) -> KeyedEnd {
+        self.over = true;
+        let begun = Instant::now();
+        let kept = if answer.is_some() { KeyedEnd::Kept } else { KeyedEnd::NotKept };
+        let done = match &self.store {
+            Store::Local(local) => {
+                let done = local.finish(&self.hash, self.fence, status, answer).await;
+                done.map(|done| if done { Kept::Yes } else { Kept::Lost })
+            }
+            Store::Redis(shared) => {
+                let about = self.about.clone();
+                shared.finish(&self.hash, self.fence, self.claim, about, (status, answer)).await
+            }
+        };
+        metrics.kept_after(begun.elapsed().as_secs_f64());
+        match done {
+            Ok(Kept::Yes) => kept,
+            Ok(Kept::Alone) => {
+                self.warns("no replica has it yet: after a failover its outcome may be unknown");
+                kept
+            }
+            Ok(Kept::Lost) => {
+                self.warns("the record is another's by now: it expired, was resolved, or the store has lost it");
+                KeyedEnd::Unknown
+            }
+            Err(cause) => {
+                self.failed(&cause, kept.as_str());
+                KeyedEnd::Unknown
+            }
+        }
+    }
+
+    /// Nobody knows how it ended: it may have been answered with this status, and have had so much of the request.
+    pub(super) async fn unknown(mut self, status: u16, sent: UpstreamSent) {
+        self.over = true;
+        match &self.store {
+            Store::Local(local) => local.unknown(&self.hash, self.fence, status, seen(sent)),
+            Store::Redis(shared) => {
+                // Its time tells it as well.
+                if let Err(cause) = shared.unknown(&self.hash, self.fence).await {
+                    self.failed(&cause, "unknown");
+                }
+            }
+        }
+    }
+
+    /// What a person can find it by.
+    pub(super) fn name(&self) -> String {
+        hex(&self.hash)
+    }
+
+    fn failed(&self, cause: &StoreError, step: &str) {
+        let (hash, request) = (self.name(), &self.about.request);
+        tracing::error!(event = "idempotency_store", step, hash, request_id = %request, cause = %cause);
+    }
+
+    fn warns(&self, cause: &str) {
+        let (hash, request) = (self.name(), &self.about.request);
+        tracing::warn!(event = "idempotency_store", step = "done", hash, request_id = %request, cause);
+    }
+
+    /// Nothing was sent: the key is free, as far as that can be told where nobody waits for it.
+    fn free(&mut self) {
+        self.over = true;
+        match &self.store {
+            Store::Local(local) => local.release(&self.hash, self.fence),
+            Store::Redis(shared) => {
+                let (shared, hash, fence) = (shared.clone(), self.hash, self.fence);
+                // Without a runtime the process ends, and its lease with it.
+                if let Ok(runtime) = Handle::try_current() {
+                    runtime.spawn(async move { drop(shared.release(&hash, fence).await) });
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        match (&self.store, self.over, self.sent) {
+            (_, true, _) => {}
+            (_, false, false) => self.free(),
+            (Store::Local(local), false, true) => local.unknown(&self.hash, self.fence, 0, Seen::Untold),
+            // Its time tells it.
+            (Store::Redis(_), false, true) => {}
+        }
+    }
+}
+
+fn seen(sent: UpstreamSent) -> Seen {
+    match sent {
+        UpstreamSent::None => Seen::Untold,
+        UpstreamSent::Head => Seen::Head,
+        UpstreamSent::Body => Seen::Body,
+        UpstreamSent::All => Seen::All,
+    }
+}
