@@ -219,7 +219,7 @@ mod tests {
         for form in [raw.clone(), hex.clone().into_bytes(), (hex.clone() + "\n").into_bytes(), base64.into_bytes()] {
             assert_eq!(parse_key(&form).map(|key| key.to_vec()), Some(raw.clone()));
         }
-        for wrong in [&b""[..], b"secret", &raw[..31], hex[..62].as_bytes(), "zz".repeat(32).as_bytes()] {
+        for wrong in [&b""[..], b"secret", &raw[..31], &hex.as_bytes()[..62], "zz".repeat(32).as_bytes()] {
             assert_eq!(parse_key(wrong), None, "{wrong:?}");
         }
     }

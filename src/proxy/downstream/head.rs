@@ -70,13 +70,8 @@ impl Downstream<'_> {
     ) -> Result<(), Gone> {
         // What an attempt before this one gathered is no part of this answer.
         self.coder = None;
-        let written = match &mut self.to {
-            To::Client(_) => None,
-            To::Fill(fill) => Some(fill.write_head(head)),
-            To::Taking(taking) => Some(taking.write_head(head)),
-        };
-        if let Some(written) = written {
-            self.head_written = written;
+        if let To::Task(task) = &mut self.to {
+            self.head_written = task.write_head(head);
             return Ok(());
         }
         self.head_written = true;

@@ -5,14 +5,16 @@
 //! an answer and its client may stand a [`Coder`].
 
 mod coder;
+mod end;
 mod head;
+mod task;
 
 use std::io::Write;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::SendStream;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 
@@ -20,12 +22,12 @@ use super::caching::fill::Fill;
 use super::keyed::taking::Taking;
 use super::{hop, upload};
 use crate::io::Conn;
-use crate::policy::compression::head::is_digest;
 use crate::refusal::Refusal;
-use coder::{Broke, Coded};
+use coder::Broke;
 pub(super) use coder::{Coder, Decode, Encode, Gather, encode};
 pub(super) use head::each;
 use head::{field, is_one_of, status_line};
+use task::Task;
 
 /// This much may wait for a slow reader before its answer is no longer read from the application.
 const ROOM: usize = 64 << 10;
@@ -52,8 +54,7 @@ enum Framing {
 /// Where an answer goes.
 enum To<'a> {
     Client(&'a mut ServerSession),
-    Fill(Box<Fill>),
-    Taking(Box<Taking>),
+    Task(Task),
 }
 
 /// Who asked, and gets the answer.
@@ -84,12 +85,12 @@ impl<'a> Downstream<'a> {
 
     /// A fetch of the cache.
     pub(super) fn fill(fill: Box<Fill>) -> Self {
-        Self::to(To::Fill(fill))
+        Self::to(To::Task(Task::Fill(fill)))
     }
 
     /// The task of a keyed request.
     pub(super) fn taking(taking: Box<Taking>) -> Self {
-        Self::to(To::Taking(taking))
+        Self::to(To::Task(Task::Taking(taking)))
     }
 
     fn to(to: To<'a>) -> Self {
@@ -110,32 +111,32 @@ impl<'a> Downstream<'a> {
     /// The fetch, where it is one.
     pub(super) fn into_fill(self) -> Option<Box<Fill>> {
         match self.to {
-            To::Fill(fill) => Some(fill),
-            To::Client(_) | To::Taking(_) => None,
+            To::Task(Task::Fill(fill)) => Some(fill),
+            _ => None,
         }
     }
 
     /// The fetch, where it is one.
     pub(super) fn as_fill(&self) -> Option<&Fill> {
         match &self.to {
-            To::Fill(fill) => Some(fill),
-            To::Client(_) | To::Taking(_) => None,
+            To::Task(Task::Fill(fill)) => Some(fill),
+            _ => None,
         }
     }
 
     /// The task of a keyed request, where it is one.
     pub(super) fn into_taking(self) -> Option<Box<Taking>> {
         match self.to {
-            To::Taking(taking) => Some(taking),
-            To::Client(_) | To::Fill(_) => None,
+            To::Task(Task::Taking(taking)) => Some(taking),
+            _ => None,
         }
     }
 
     /// The task of a keyed request, where it is one.
     pub(super) fn as_taking(&mut self) -> Option<&mut Taking> {
         match &mut self.to {
-            To::Taking(taking) => Some(taking),
-            To::Client(_) | To::Fill(_) => None,
+            To::Task(Task::Taking(taking)) => Some(taking),
+            _ => None,
         }
     }
 
@@ -152,8 +153,7 @@ impl<'a> Downstream<'a> {
     pub(super) fn request(&self) -> &RequestHeader {
         match &self.to {
             To::Client(session) => session.req_header(),
-            To::Fill(fill) => fill.request(),
-            To::Taking(taking) => taking.request(),
+            To::Task(task) => task.request(),
         }
     }
 
@@ -161,7 +161,7 @@ impl<'a> Downstream<'a> {
     pub(super) fn is_body_done(&mut self) -> bool {
         match &mut self.to {
             To::Client(session) => session.is_body_done(),
-            To::Fill(_) | To::Taking(_) => true,
+            To::Task(_) => true,
         }
     }
 
@@ -169,7 +169,7 @@ impl<'a> Downstream<'a> {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
         match &mut self.to {
             To::Client(session) => upload::poll_read(session, cx),
-            To::Fill(_) | To::Taking(_) => Poll::Ready(Ok(None)),
+            To::Task(_) => Poll::Ready(Ok(None)),
         }
     }
 
@@ -183,7 +183,7 @@ impl<'a> Downstream<'a> {
     fn conn(&self) -> Option<&Conn> {
         match &self.to {
             To::Client(session) => session.stream().and_then(Conn::of),
-            To::Fill(_) | To::Taking(_) => None,
+            To::Task(_) => None,
         }
     }
 
@@ -226,10 +226,8 @@ impl<'a> Downstream<'a> {
 
     /// Ready when there is room for more of the answer.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        match &mut self.to {
-            To::Client(_) => {}
-            To::Fill(fill) => return fill.poll_room(cx),
-            To::Taking(taking) => return taking.poll_room(cx),
+        if let To::Task(task) = &mut self.to {
+            return task.poll_room(cx);
         }
         match self.conn() {
             // Sent with what follows, or when nothing follows soon.
@@ -310,10 +308,8 @@ impl<'a> Downstream<'a> {
             return Ok(());
         }
         self.body_bytes += chunk.len() as u64;
-        match &mut self.to {
-            To::Client(_) => {}
-            To::Fill(fill) => return fill.write(chunk),
-            To::Taking(taking) => return taking.write(chunk),
+        if let To::Task(task) = &mut self.to {
+            return task.write(chunk);
         }
         if self.is_http2() {
             self.waiting = chunk;
@@ -346,61 +342,10 @@ impl<'a> Downstream<'a> {
         }
     }
 
-    /// Ready when the answer has ended and, on HTTP/1, every byte of it was handed to the socket.
-    pub(super) fn poll_end(
-        &mut self,
-        cx: &mut Context<'_>,
-        trailers: &mut Option<HeaderMap>,
-    ) -> Poll<Result<(), Gone>> {
-        if let Some(coder) = self.coder.take() {
-            if let Some(trailers) = trailers {
-                without_digests(trailers);
-            }
-            self.end_coder(cx, coder)?;
-        }
-        ready!(self.poll_window(cx))?;
-        if !self.ended {
-            self.ended = true;
-            match &mut self.h2 {
-                Some(stream) => {
-                    let ended = match trailers.take() {
-                        Some(trailers) => stream.send_trailers(trailers),
-                        None => stream.send_data(Bytes::new(), true),
-                    };
-                    ended.map_err(|_| Gone)?;
-                }
-                None if self.framing == Framing::Chunked => {
-                    if let Some(conn) = self.conn() {
-                        conn.send(b"0\r\n\r\n");
-                    }
-                }
-                None => {}
-            }
-        }
-        match self.conn() {
-            Some(conn) => conn.poll_sent(cx, 0).map_err(|_| Gone),
-            None => Poll::Ready(Ok(())),
-        }
-    }
-
-    /// Writes what a coder still holds; with it the head, where it was held back for its length.
-    fn end_coder(&mut self, cx: &mut Context<'_>, coder: Coder) -> Result<(), Gone> {
-        let coded = coder.end();
-        match self.checked(coded)? {
-            Coded::Rest(rest) => self.write_plain(cx, rest),
-            Coded::Whole { head, route, body } => {
-                self.write_head(&head, &route.response_headers, false)?;
-                self.write_plain(cx, body)
-            }
-        }
-    }
-
     /// Bytes that the client has not taken yet.
     pub(super) fn pending(&self) -> usize {
-        match &self.to {
-            To::Client(_) => {}
-            To::Fill(fill) => return fill.pending(),
-            To::Taking(taking) => return taking.pending(),
+        if let To::Task(task) = &self.to {
+            return task.pending();
         }
         self.waiting.len() + self.conn().map_or(0, Conn::pending)
     }
@@ -415,14 +360,6 @@ impl<'a> Downstream<'a> {
         {
             session.shutdown_with_reason(h2::Reason::INTERNAL_ERROR);
         }
-    }
-}
-
-/// They speak of the bytes as the application has them.
-fn without_digests(trailers: &mut HeaderMap) {
-    let digests: Vec<_> = trailers.keys().filter(|name| is_digest(name)).cloned().collect();
-    for name in digests {
-        trailers.remove(name);
     }
 }
 

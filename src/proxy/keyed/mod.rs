@@ -31,7 +31,7 @@ use super::upload::{self, Held};
 use super::wait::{Supervised, supervise};
 use super::{Proxy, Received};
 use crate::observe::metrics::KeyedResult;
-use crate::policy::idempotency::{Asked, Claim, Hash, Verdict, judge};
+use crate::policy::idempotency::{Asked, Claim, Hash, Terms, Verdict, judge};
 use crate::refusal::{Reason, Refusal};
 use crate::route::keyed::{Keyed, Unidentified};
 use crate::route::table::Route;
@@ -127,7 +127,7 @@ impl Proxy {
             let reserved = store.reserve(&tried.hash, claim, &keyed.terms, &about).await;
             let found = match reserved.map_err(|cause| unavailable(keyed, Some(&cause)))? {
                 Reserve::Mine(fence) => {
-                    return Ok(Claimed::First(Reservation::new(store, (tried.hash, fence), claim, keyed.terms, about)));
+                    return Ok(Claimed::First(self.first(store, (tried.hash, fence), claim, (keyed.terms, about))));
                 }
                 Reserve::Found(found) => found,
             };
@@ -148,12 +148,11 @@ impl Proxy {
                 (Verdict::Unknown, Some(record)) => {
                     match self.unknown(cx, route, keyed, down, timer, tried, &store, &record).await? {
                         Some(fence) => {
-                            return Ok(Claimed::First(Reservation::new(
+                            return Ok(Claimed::First(self.first(
                                 store,
                                 (tried.hash, fence),
                                 claim,
-                                keyed.terms,
-                                about,
+                                (keyed.terms, about),
                             )));
                         }
                         None => continue,
@@ -178,6 +177,10 @@ impl Proxy {
             }
             look = (look * 2).min(*LOOKS.end());
         }
+    }
+
+    fn first(&self, store: Store, key: (Hash, u64), claim: Claim, terms: (Terms, About)) -> Reservation {
+        Reservation::new(store, key, claim, terms, self.records.late.clone())
     }
 
     /// What a try is told of an unknown outcome: a refusal; or the key is its own, under this fence; or it is known by now.

@@ -1,7 +1,10 @@
 //! A try that has a key to itself: each step is written down before anybody acts upon it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, sleep};
 
 use super::records::{Store, hex, refusal};
 use crate::observe::log::UpstreamSent;
@@ -11,10 +14,40 @@ use crate::refusal::{Reason, Refusal};
 use crate::store::records::shared::Kept;
 use crate::store::records::{About, Answer, Seen, StoreError};
 
+/// For how long an answer that could not be written down is tried again, and after which pauses.
+const LATER: Duration = Duration::from_secs(60);
+const FIRST: Duration = Duration::from_millis(100);
+const LAST: Duration = Duration::from_secs(1);
+
+/// So many bytes of such answers are held in memory.
+const MOST: usize = 16 << 20;
+
+/// The memory of answers that could not be written down yet.
+#[derive(Clone, Default)]
+pub(super) struct Late(Arc<AtomicUsize>);
+
+impl Late {
+    fn take(&self, bytes: usize) -> Option<LateBytes> {
+        let add = |held: usize| held.checked_add(bytes + 1).filter(|sum| *sum <= MOST);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).ok()?;
+        Some(LateBytes(self.clone(), bytes + 1))
+    }
+}
+
+/// Memory of one of them.
+struct LateBytes(Late, usize);
+
+impl Drop for LateBytes {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(self.1, Ordering::AcqRel);
+    }
+}
+
 /// A try that has its key to itself. Dropped before its end, the key is free where nothing was sent, and its outcome is
 /// unknown where it was.
 pub(in crate::proxy) struct Reservation {
     store: Store,
+    late: Late,
     hash: Hash,
     fence: u64,
     claim: Claim,
@@ -26,8 +59,14 @@ pub(in crate::proxy) struct Reservation {
 
 impl Reservation {
     /// A key that `store` gave to this try, under this fence.
-    pub(super) fn new(store: Store, (hash, fence): (Hash, u64), claim: Claim, terms: Terms, about: About) -> Self {
-        Reservation { store, hash, fence, claim, terms, about, sent: false, over: false }
+    pub(super) fn new(
+        store: Store,
+        (hash, fence): (Hash, u64),
+        claim: Claim,
+        (terms, about): (Terms, About),
+        late: Late,
+    ) -> Self {
+        Reservation { store, late, hash, fence, claim, terms, about, sent: false, over: false }
     }
 
     /// Whether its request was sent, or may have been.
@@ -99,16 +138,8 @@ impl Reservation {
         self.over = true;
         let begun = Instant::now();
         let kept = if answer.is_some() { KeyedEnd::Kept } else { KeyedEnd::NotKept };
-        let done = match &self.store {
-            Store::Local(local) => {
-                let done = local.finish(&self.hash, self.fence, status, answer).await;
-                done.map(|done| if done { Kept::Yes } else { Kept::Lost })
-            }
-            Store::Redis(shared) => {
-                let about = self.about.clone();
-                shared.finish(&self.hash, self.fence, self.claim, about, (status, answer)).await
-            }
-        };
+        let again = answer.clone();
+        let done = self.finish(status, answer).await;
         metrics.kept_after(begun.elapsed().as_secs_f64());
         match done {
             Ok(Kept::Yes) => kept,
@@ -122,8 +153,57 @@ impl Reservation {
             }
             Err(cause) => {
                 self.failed(&cause, kept.as_str());
+                self.later(status, again);
                 KeyedEnd::Unknown
             }
+        }
+    }
+
+    async fn finish(&self, status: u16, answer: Option<Answer>) -> Result<Kept, StoreError> {
+        match &self.store {
+            Store::Local(local) => {
+                let done = local.finish(&self.hash, self.fence, status, answer).await;
+                done.map(|done| if done { Kept::Yes } else { Kept::Lost })
+            }
+            Store::Redis(shared) => {
+                let about = self.about.clone();
+                shared.finish(&self.hash, self.fence, self.claim, about, (status, answer)).await
+            }
+        }
+    }
+
+    /// The same, which does nothing when it is dropped.
+    fn over(&self) -> Reservation {
+        let (store, late, about) = (self.store.clone(), self.late.clone(), self.about.clone());
+        let Reservation { hash, fence, claim, terms, sent, .. } = *self;
+        Reservation { store, late, hash, fence, claim, terms, about, sent, over: true }
+    }
+
+    /// What could not be written down at once is tried again, beside the request: its client has its answer, and until then
+    /// other tries are told that the outcome is unknown.
+    fn later(&self, status: u16, answer: Option<Answer>) {
+        let length = answer.as_ref().map_or(0, |answer| answer.head.len() + answer.body.len());
+        let Some(held) = self.late.take(length) else { return };
+        let again = self.over();
+        let tries = async move {
+            let (until, mut pause) = (Instant::now() + LATER, FIRST);
+            while Instant::now() < until {
+                sleep(pause).await;
+                pause = (pause * 2).min(LAST);
+                match again.finish(status, answer.clone()).await {
+                    Ok(Kept::Yes | Kept::Alone) => {
+                        let (hash, request) = (again.name(), &again.about.request);
+                        tracing::info!(event = "idempotency_outcome", hash, request_id = %request, status, outcome = "kept");
+                        break;
+                    }
+                    Ok(Kept::Lost) => break,
+                    Err(_) => {}
+                }
+            }
+            drop(held);
+        };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(tries);
         }
     }
 

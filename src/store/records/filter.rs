@@ -49,7 +49,7 @@ impl Layer {
     /// The words and bits of a hash. It is uniform already: its halves say where.
     fn bits(&self, hash: &Hash) -> impl Iterator<Item = (&AtomicU64, u64)> {
         let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| hash[at + i]));
-        let block = (u128::from(half(0)) * self.blocks.len() as u128 >> 64) as usize;
+        let block = ((u128::from(half(0)) * self.blocks.len() as u128) >> 64) as usize;
         let (block, places) = (&self.blocks[block], half(8));
         (0..SET).map(move |n| {
             // Nine bits for each of the six places of a block of 512.

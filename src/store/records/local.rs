@@ -4,6 +4,11 @@
 //! byte leaves, and its answer is before *its* first byte does. A reservation is in memory alone: what dies with the process
 //! was never sent.
 
+mod look;
+mod steps;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +21,7 @@ use super::filter::Filter;
 use super::memory::Memory;
 use super::seal::Sealer;
 use super::writer::{Order, Writer};
-use super::{About, Clock, Counts, Found, Record, Reserve, Seen, StoreError};
+use super::{Clock, Found, Record, Reserve, StoreError};
 use crate::policy::idempotency::{Claim, Hash, State, Terms};
 
 const SHARDS: usize = 64;
@@ -170,12 +175,12 @@ impl Local {
                 shard.left
             };
             if let Some(record) = self.done(hash, now)? {
-                return Ok(Reserve::Found(Found {
+                return Ok(Reserve::Found(Box::new(Found {
                     state: State::Done,
                     claim: record.claim,
                     record: Some(record),
                     changed: None,
-                }));
+                })));
             }
             self.room()?;
             let mut shard = self.shard(hash);
@@ -205,7 +210,7 @@ impl Local {
             }
             _ => {}
         }
-        Reserve::Found(live.found())
+        Reserve::Found(live.found().into())
     }
 
     fn room(&self) -> Result<(), StoreError> {
@@ -233,271 +238,6 @@ impl Local {
         let Some(bytes) = bytes else { return Ok(None) };
         let record = Record::read(hash, &bytes, &self.sealer).map_err(StoreError::because)?;
         Ok((record.expires > now).then_some(record))
-    }
-
-    /// The first byte is about to be sent: written down before it is. False: another try has taken the key over, and nothing
-    /// may be sent.
-    ///
-    /// # Errors
-    /// Where it cannot be written down: nothing may be sent, and the key is free.
-    pub async fn sent(&self, hash: &Hash, fence: u64, terms: &Terms, about: About) -> Result<bool, StoreError> {
-        let (written, before) = {
-            let mut shard = self.shard(hash);
-            let Some(live) = shard.live.get_mut(hash).filter(|live| live.fence == fence) else { return Ok(false) };
-            if live.state != State::Reserved {
-                return Ok(live.state == State::Sent);
-            }
-            let now = (self.clock)();
-            let overdue = now + terms.within.as_millis() as u64;
-            let record = Record {
-                state: State::Sent,
-                claim: live.claim,
-                created: live.record.as_ref().map_or(now, |before| before.created),
-                sent: now,
-                overdue,
-                expires: now + terms.ttl.as_millis() as u64,
-                about,
-                status: 0,
-                seen: Seen::Untold,
-                answer: None,
-            };
-            let bytes = record.write(hash, &self.sealer);
-            // From here on nobody takes it over, whatever the disk says.
-            (live.state, live.until) = (State::Sent, overdue);
-            (bytes, live.record.replace(record.into()))
-        };
-        match self.write(Order::Open(*hash, written)).await {
-            Ok(()) => Ok(true),
-            Err(cause) => {
-                match before {
-                    None => self.leave(hash, fence),
-                    // It was taken anew, and is what it was before.
-                    Some(before) => {
-                        if let Some(live) = self.shard(hash).live.get_mut(hash).filter(|live| live.fence == fence) {
-                            live.record = Some(before);
-                            live.becomes_unknown();
-                        }
-                    }
-                }
-                Err(cause)
-            }
-        }
-    }
-
-    /// It is over: its answer is kept for later tries, or, without one, that it was carried out with this status. False:
-    /// the key is another's by now.
-    ///
-    /// # Errors
-    /// Where it cannot be written down: later tries are told that its outcome is not known.
-    pub async fn finish(
-        &self,
-        hash: &Hash,
-        fence: u64,
-        status: u16,
-        answer: Option<super::Answer>,
-    ) -> Result<bool, StoreError> {
-        let (expires, bytes) = {
-            let mut shard = self.shard(hash);
-            let Some(live) = shard.live.get_mut(hash).filter(|live| live.fence == fence) else { return Ok(false) };
-            let Some(record) = &mut live.record else { return Ok(false) };
-            let done = Record { state: State::Done, status, answer, ..(**record).clone() };
-            (record.expires, done.write(hash, &self.sealer))
-        };
-        if let Kept::Disk(disk, _, filter) = &self.kept {
-            filter.put(hash, expires, disk.len());
-        }
-        match self.write(Order::Done(*hash, expires, bytes)).await {
-            Ok(()) => {
-                self.leave(hash, fence);
-                Ok(true)
-            }
-            Err(cause) => {
-                self.unknown(hash, fence, status, Seen::All);
-                Err(cause)
-            }
-        }
-    }
-
-    /// It is over, and nobody knows how. What is on the disk says the same once the process has ended, so nobody waits for
-    /// it.
-    pub fn unknown(&self, hash: &Hash, fence: u64, status: u16, seen: Seen) {
-        let mut shard = self.shard(hash);
-        let is_it = |live: &&mut Live| live.fence == fence && matches!(live.state, State::Sent | State::Unknown);
-        if let Some(live) = shard.live.get_mut(hash).filter(is_it) {
-            if let Some(record) = &mut live.record {
-                (record.status, record.seen) = (status, seen);
-            }
-            let record = live.becomes_unknown().map(|record| record.write(hash, &self.sealer));
-            self.note(record.map(|record| Order::Open(*hash, record)));
-        }
-    }
-
-    /// Nothing was sent: the key is free again, or as it was before it was taken anew.
-    pub fn release(&self, hash: &Hash, fence: u64) {
-        let mut shard = self.shard(hash);
-        let Some(live) = shard.live.get_mut(hash) else { return };
-        if live.fence != fence || live.state != State::Reserved {
-            return;
-        }
-        if live.record.is_some() {
-            live.becomes_unknown();
-            return;
-        }
-        drop(shard);
-        self.leave(hash, fence);
-    }
-
-    /// It was sent, and the application has not carried it out: the key is free.
-    ///
-    /// # Errors
-    /// Where that cannot be written down.
-    pub async fn forget(&self, hash: &Hash, fence: u64) -> Result<(), StoreError> {
-        let is_sent = |live: &Live| live.fence == fence && live.state == State::Sent;
-        if !self.shard(hash).live.get(hash).is_some_and(is_sent) {
-            return Ok(());
-        }
-        let done = self.write(Order::Remove(*hash)).await;
-        match done {
-            Ok(()) => self.leave(hash, fence),
-            Err(_) => self.unknown(hash, fence, 0, Seen::Untold),
-        }
-        done
-    }
-
-    /// Takes a key whose outcome is unknown, to find it out or to send it again. What is on the disk of it stays until then.
-    pub fn retake(&self, hash: &Hash, terms: &Terms) -> Option<u64> {
-        let mut shard = self.shard(hash);
-        let live = shard.live.get_mut(hash).filter(|live| live.state == State::Unknown)?;
-        live.fence = self.fences.fetch_add(1, Ordering::Relaxed);
-        (live.state, live.until) = (State::Reserved, (self.clock)() + terms.lease.as_millis() as u64);
-        Some(live.fence)
-    }
-
-    /// A person, or the application, says how an unknown outcome was: it was carried out (status and answer), or not (none).
-    /// False: its outcome is not unknown, or it is not there.
-    ///
-    /// # Errors
-    /// Where it cannot be written down: it stays unknown.
-    pub async fn resolve(
-        &self,
-        hash: &Hash,
-        outcome: Option<(u16, Option<super::Answer>)>,
-    ) -> Result<bool, StoreError> {
-        let fence = {
-            let mut shard = self.shard(hash);
-            let Some(live) = shard.live.get_mut(hash).filter(|live| live.state == State::Unknown) else {
-                return Ok(false);
-            };
-            live.fence = self.fences.fetch_add(1, Ordering::Relaxed);
-            // Whoever comes meanwhile waits for what is said of it.
-            (live.state, live.until) = (State::Sent, u64::MAX);
-            live.fence
-        };
-        match outcome {
-            Some((status, answer)) => self.finish(hash, fence, status, answer).await,
-            None => self.forget(hash, fence).await.map(|()| true),
-        }
-    }
-
-    /// What is known of a key.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn get(&self, hash: &Hash) -> Result<Option<Record>, StoreError> {
-        if let Some(live) = self.shard(hash).live.get(hash) {
-            return Ok(live.record.as_deref().cloned());
-        }
-        self.done(hash, (self.clock)())
-    }
-
-    /// Records of unknown outcome or at work, the oldest first.
-    pub fn open(&self, state: State, most: usize) -> Vec<(Hash, Record)> {
-        let mut found: Vec<(Hash, Record)> = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock();
-            let of_state = shard.live.iter().filter(|(_, live)| live.state == state);
-            found.extend(of_state.filter_map(|(hash, live)| Some((*hash, (**live.record.as_ref()?).clone()))));
-        }
-        found.sort_unstable_by_key(|(hash, record)| (record.sent, *hash));
-        found.truncate(most);
-        found
-    }
-
-    /// How many records there are.
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts {
-            done: match &self.kept {
-                Kept::Memory(memory) => memory.len(),
-                Kept::Disk(disk, ..) => disk.len(),
-            },
-            ..Counts::default()
-        };
-        for live in self.shards.iter().flat_map(|shard| {
-            let shard = shard.lock();
-            shard.live.values().map(|live| (live.state, live.record.as_ref().map_or(0, |r| r.sent))).collect::<Vec<_>>()
-        }) {
-            match live {
-                (State::Reserved, _) => counts.reserved += 1,
-                (State::Sent, _) => counts.sent += 1,
-                (State::Done, _) => counts.done += 1,
-                (State::Unknown, sent) => {
-                    counts.unknown += 1;
-                    counts.oldest_unknown = match counts.oldest_unknown {
-                        0 => sent,
-                        oldest => oldest.min(sent),
-                    };
-                }
-            }
-        }
-        counts
-    }
-
-    /// Forgets what has ended: of what is done a part, of the rest what stands in one shard. To be called now and again.
-    pub fn sweep(&self) {
-        let now = (self.clock)();
-        match &self.kept {
-            Kept::Memory(memory) => drop(memory.expire(now, 10_000)),
-            // On the disk the writer does it.
-            Kept::Disk(_, _, filter) => filter.sweep(now),
-        }
-        let at = self.swept.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        let mut over = Vec::new();
-        let mut shard = self.shards[at].lock();
-        for (hash, live) in &mut shard.live {
-            if live.state == State::Sent && live.until < now {
-                let record = live.becomes_unknown().map(|record| record.write(hash, &self.sealer));
-                self.note(record.map(|record| Order::Open(*hash, record)));
-            }
-            let ended = live.record.as_ref().is_some_and(|record| record.expires <= now);
-            if ended && live.state == State::Unknown {
-                over.push((*hash, live.fence));
-            }
-        }
-        drop(shard);
-        for (hash, fence) in over {
-            self.note(Some(Order::Remove(hash)));
-            self.leave(&hash, fence);
-        }
-    }
-
-    /// Learns which keys were there at the start, so that the database need not be asked for others. To be called once, by a
-    /// thread that may wait; until it returns every key is asked for.
-    ///
-    /// # Errors
-    /// Where they cannot be read.
-    pub fn learn(&self) -> Result<(), StoreError> {
-        let Kept::Disk(disk, _, filter) = &self.kept else { return Ok(()) };
-        let mut last = Hash::default();
-        loop {
-            let hashes = disk.hashes(&last, LEARNT).map_err(StoreError::because)?;
-            hashes.iter().for_each(|hash| filter.put_old(hash));
-            match hashes.last() {
-                Some(hash) => last = *hash,
-                None => break,
-            }
-        }
-        filter.is_complete();
-        Ok(())
     }
 
     /// Writes what waits to be written, and ends. Nothing can be sent any more.
@@ -544,6 +284,3 @@ impl Local {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

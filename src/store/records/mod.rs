@@ -49,7 +49,7 @@ pub enum Reserve {
     /// The key is its own: it goes on, under this fence.
     Mine(u64),
     /// There is a record.
-    Found(Found),
+    Found(Box<Found>),
 }
 
 /// A record that a try found.

@@ -138,12 +138,12 @@ impl Shared {
             redis::Reserve::Mine { fence } => Ok(Reserve::Mine(fence)),
             redis::Reserve::Held(held) => {
                 let record = self.record(hash, &held)?;
-                Ok(Reserve::Found(Found {
+                Ok(Reserve::Found(Box::new(Found {
                     state: record.state,
                     claim: record.claim,
                     record: (record.state != State::Reserved).then_some(record),
                     changed: None,
-                }))
+                })))
             }
         }
     }

@@ -6,9 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::Answer;
+use super::super::{About, Answer, Counts, Seen};
 use super::*;
-use crate::policy::idempotency::Claim;
 
 const TERMS: Terms =
     Terms { lease: Duration::from_secs(30), ttl: Duration::from_secs(86_400), within: Duration::from_secs(20) };
