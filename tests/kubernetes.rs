@@ -146,7 +146,9 @@ fn restricted(spec: &Value, container: &Value) {
 #[test]
 fn the_sidecar_passes_the_restricted_standard_and_has_no_token() {
     let mut seen = 0;
-    for name in ["deployment", "classic", "job", "cron_job", "pod", "every_annotation", "config_map"] {
+    let names =
+        ["deployment", "classic", "job", "cron_job", "pod", "every_annotation", "config_map", "records_with_claim"];
+    for name in names {
         for object in read(&format!("testdata/{name}.golden.yaml")) {
             let Some(spec) = spec(&object) else { continue };
             let all = ["initContainers", "containers"].into_iter().filter_map(|key| spec.get(key)?.as_array());
@@ -161,7 +163,7 @@ fn the_sidecar_passes_the_restricted_standard_and_has_no_token() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 7);
+    assert_eq!(seen, names.len());
 }
 
 /// The resources of a kustomization, and of those that it stands on.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, EndpointError};
-use super::{Config, Direction, HostHeader, Listener, Protocol, Upstream};
+use super::{Config, Direction, HostHeader, Listener, Protocol, Route, Upstream};
+use crate::policy::idempotency::Store;
 use crate::units::Auto;
 
 /// What a masked value is shown as.
@@ -19,6 +20,11 @@ impl Config {
                 self.drain.delay.get() + totals.max().unwrap_or_default() + Duration::from_secs(1)
             }
         }
+    }
+
+    /// The first route whose idempotency records this process has to itself.
+    pub fn local_records(&self) -> Option<&Route> {
+        self.routes.iter().find(|route| route.idempotency.as_ref().is_some_and(|section| section.store == Store::Local))
     }
 
     /// Takes everything out that decides about requests: what is left forwards them, as a plain proxy does. For a person

@@ -42,6 +42,18 @@ pub const ALL: &[Annotation] = &[
         "forwards, compresses, retries what does no harm twice",
         "The configuration: key `outboard.yaml` of a ConfigMap, or the text itself. `${APP_PORT}` and `${OUTBOARD_PORT}` are set.",
     ),
+    row(
+        "data-volume",
+        "a volume's name",
+        "an emptyDir where `stores.data_dir` is set",
+        "The volume that `stores.data_dir` is on, mounted at the folder above it: one of the pod's, or a volumeClaimTemplate of its StatefulSet.",
+    ),
+    row(
+        "idempotency-local",
+        "`i-run-one-replica`",
+        "refused where records may be missed",
+        "Lets routes keep idempotency records with `store: local` where a retry may reach another pod, or one that began without them.",
+    ),
     row("port", "a number", "`15080`", "Where the sidecar listens."),
     row("image", "an image", "that of the injector", "The sidecar's image."),
     row(
@@ -149,6 +161,10 @@ pub struct Wish {
     pub app_container: Option<String>,
     /// The configuration.
     pub config: Configuration,
+    /// The volume on which the configuration keeps its records.
+    pub data_volume: Option<String>,
+    /// Its owner says that only one replica runs, for `store: local` where that is not seen.
+    pub one_replica: bool,
     /// Where the sidecar listens.
     pub port: u16,
     /// Its image.
@@ -186,6 +202,8 @@ pub fn read(annotations: &BTreeMap<String, String>) -> Result<Wish, Vec<String>>
         app_port: reader.text("app-port"),
         app_container: reader.text("app-container"),
         config: reader.config(),
+        data_volume: reader.text("data-volume"),
+        one_replica: reader.word("idempotency-local", &[("i-run-one-replica", true)]).unwrap_or(false),
         port: reader.parsed("port", |port| port.parse().ok().filter(|port| *port > 0)).unwrap_or(PORT),
         image: reader.text("image"),
         mode: reader.word("mode", &[("native", Mode::Native), ("classic", Mode::Classic)]),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::inject::{Injector, Outcome, Surroundings, inject as inject_pod};
 use super::manifest::{Done, What, Work, run};
 use super::version::Version;
-use super::workload;
+use super::workload::{self, Maker};
 
 /// Writes the golden files anew: `OUTBOARD_BLESS=1 cargo test --lib kube`.
 const BLESS: &str = "OUTBOARD_BLESS";
@@ -198,13 +198,16 @@ fn broken_pod() -> impl Strategy<Value = Value> {
         "/spec/containers/0/ports/0",
         "/spec/containers/0/ports/0/containerPort",
         "/spec/containers/0/lifecycle",
+        "/metadata/ownerReferences",
         "/spec/volumes",
+        "/spec/volumes/0/name",
+        "/spec/volumes/0/persistentVolumeClaim",
         "/spec/initContainers",
         "/spec/terminationGracePeriodSeconds",
         "/spec/containers/0/readinessProbe",
     ];
     let broken = prop::collection::vec((prop::sample::select(places.to_vec()), anything()), 0..3);
-    broken.prop_map(|broken| {
+    (broken, any::<bool>()).prop_map(|(broken, keyed)| {
         let mut pod = json!({
             "metadata": { "annotations": { "outboard.dev/inject": "enabled" }, "labels": {} },
             "spec": {
@@ -215,6 +218,13 @@ fn broken_pod() -> impl Strategy<Value = Value> {
                 "initContainers": [], "volumes": [], "terminationGracePeriodSeconds": 10,
             },
         });
+        if keyed {
+            let configuration = "{ stores: { data_dir: /data }, admin: { probes: 0.0.0.0:9902 }, upstreams: { app: { endpoints: [127.0.0.1:1] } }, \
+                listeners: [{ name: in, address: \"0.0.0.0:15080\", direction: inbound }], routes: [{ name: all, idempotency: { owner: [constant] } }] }";
+            pod["metadata"]["annotations"]["outboard.dev/config"] = json!(configuration);
+            pod["metadata"]["annotations"]["outboard.dev/data-volume"] = json!("records");
+            pod["spec"]["volumes"] = json!([{ "name": "records", "persistentVolumeClaim": { "claimName": "records" } }]);
+        }
         for (place, value) in broken {
             if let Some(place) = pod.pointer_mut(place) {
                 *place = value;
@@ -231,7 +241,7 @@ proptest! {
     #[test]
     fn whatever_stands_there_it_is_answered(pod in prop_oneof![anything(), broken_pod()], all in any::<bool>()) {
         let injector = Injector { image: "outboard:test".into(), kubernetes: Version::new(1, 34), all };
-        let around = Surroundings { ends: false, services: None, services_change: false, config_map: &|_| None };
+        let around = Surroundings { ends: false, maker: Maker::default(), services: None, services_change: false, config_map: &|_| None };
         let _ = super::uninject::uninject(&pod);
         if let Ok(Outcome::Injected(injected)) = inject_pod(&injector, &around, &pod) {
             let again = inject_pod(&injector, &around, &injected.pod).unwrap();

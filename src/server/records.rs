@@ -12,7 +12,6 @@ use zeroize::Zeroize;
 
 use super::cgroup;
 use crate::config::{Config, EncryptionKey};
-use crate::policy::idempotency::Store;
 use crate::proxy::keyed::records::Records;
 use crate::store::records::disk::Disk;
 use crate::store::records::redis::{Facts, Options, Redis};
@@ -166,7 +165,7 @@ fn describe(facts: &Facts) {
 
 /// Whether a route keeps records that this process has to itself.
 pub(super) fn uses_local(config: &Config) -> bool {
-    config.routes.iter().filter_map(|route| route.idempotency.as_ref()).any(|section| section.store == Store::Local)
+    config.local_records().is_some()
 }
 
 /// The clock of the records: the time of day when the process began, or the latest that is written down where that is later,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::kube::annotations::OnFailure;
 use crate::kube::inject::{Injector, Left, Outcome, Reason, Refused, Surroundings, inject, on_failure};
+use crate::kube::workload::Maker;
 
 use super::cluster::Namespace;
 
@@ -130,6 +131,7 @@ impl Review {
         let (result, messages) = if self.is_ours() {
             let around = Surroundings {
                 ends: is_of_job(pod),
+                maker: Maker::of_pod(pod),
                 services: namespace.and_then(|namespace| namespace.targets(pod)),
                 services_change: false,
                 config_map: &|name| namespace.and_then(|namespace| namespace.configuration(name)),

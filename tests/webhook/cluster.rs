@@ -100,3 +100,70 @@ fn without_the_api_server_pods_are_judged_by_themselves() {
     assert_eq!((&response["allowed"], &response["patchType"]), (&json!(true), &json!("JSONPatch")));
     eventually("it said so", || !webhook.events("cluster_not_read").is_empty());
 }
+
+/// A pod of a controller, with a configuration whose records one process has to itself.
+fn keyed(name: &str, kind: &str, owner: &str) -> Value {
+    let mut keyed = pod();
+    keyed["metadata"]["name"] = json!(name);
+    keyed["metadata"]["annotations"]["outboard.dev/config"] = json!("payments-outboard");
+    keyed["metadata"]["ownerReferences"] =
+        json!([{ "apiVersion": "apps/v1", "kind": kind, "name": owner, "uid": "u", "controller": true }]);
+    keyed
+}
+
+#[test]
+fn records_that_a_retry_would_miss_refuse_the_pod() {
+    let (tls, api) = (Tls::new(), ApiServer::start("1.34"));
+    let configuration = "admin: { probes: \"0.0.0.0:9902\" }\nstores: { data_dir: /var/lib/outboard }\n\
+        listeners: [{ name: in, address: \"0.0.0.0:${OUTBOARD_PORT}\", direction: inbound }]\n\
+        upstreams: { app: { endpoints: [\"127.0.0.1:${APP_PORT}\"] } }\n\
+        routes: [{ name: charge, idempotency: { owner: [header:x-merchant-id] } }]\n";
+    namespace(&api, json!({}), json!("http"), configuration);
+    let webhook = webhook(&tls, &api);
+    let mut client = Client::tls(webhook.listen, &tls, "localhost", &[]);
+    let refused = "outboard_webhook_reviews_total{reason=\"local_records\",result=\"refused\"}";
+
+    let mut replica = keyed("payments-5d4-x", "ReplicaSet", "payments-5d4");
+    let response = ask(&mut client, &review(&replica));
+    assert_eq!(response["allowed"], false);
+    let message = response["status"]["message"].as_str().unwrap();
+    for part in [
+        "ConfigMap payments-outboard: route charge: store: local holds only while every try of a key reaches this one process",
+        "a ReplicaSet makes pods beside each other",
+        "outboard.dev/idempotency-local: i-run-one-replica",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(response["warnings"][0].as_str().unwrap().starts_with("ConfigMap payments-outboard: route charge"));
+    assert_eq!(webhook.metric(refused), 1.0);
+
+    // Who says so has a folder that outlives the container.
+    replica["metadata"]["annotations"]["outboard.dev/idempotency-local"] = json!("i-run-one-replica");
+    let made = patched(&replica, &ask(&mut client, &review(&replica)));
+    let mounts = made["spec"]["initContainers"][0]["volumeMounts"].as_array().unwrap();
+    assert!(mounts.contains(&json!({ "name": "outboard-data-dir", "mountPath": "/var/lib" })), "{mounts:?}");
+
+    // The controller has made a volume of the claim's template by then.
+    let claims = json!([{ "name": "records", "persistentVolumeClaim": { "claimName": "records-payments-0" } }]);
+    for (name, allowed) in [("payments-0", true), ("payments-1", false)] {
+        let mut numbered = keyed(name, "StatefulSet", "payments");
+        numbered["spec"]["volumes"] = claims.clone();
+        assert_eq!(ask(&mut client, &review(&numbered))["allowed"], false, "{name}: its claim is not named");
+        numbered["metadata"]["annotations"]["outboard.dev/data-volume"] = json!("records");
+        let response = ask(&mut client, &review(&numbered));
+        assert_eq!(response["allowed"], allowed, "{name}: {response}");
+        if allowed {
+            let made = patched(&numbered, &response);
+            let mounts = made["spec"]["initContainers"][0]["volumeMounts"].as_array().unwrap();
+            assert!(mounts.contains(&json!({ "name": "records", "mountPath": "/var/lib" })), "{mounts:?}");
+        }
+    }
+    assert_eq!(webhook.metric(refused), 4.0);
+
+    // Its namespace may have it without: the way of every refusal.
+    replica["metadata"]["annotations"].as_object_mut().unwrap().remove("outboard.dev/idempotency-local");
+    replica["metadata"]["annotations"]["outboard.dev/on-failure"] = json!("ignore");
+    let response = ask(&mut client, &review(&replica));
+    assert_eq!((&response["allowed"], response.get("patch")), (&json!(true), None));
+    assert!(response["warnings"][0].as_str().unwrap().starts_with("without outboard: ConfigMap payments-outboard"));
+}

@@ -1,5 +1,7 @@
 //! The configuration that the sidecar runs with: what it says of ports and of the drain.
 
+use std::path::PathBuf;
+
 use super::app::App;
 use super::{PROBES_PORT, Reason, Refused, Wish};
 use crate::config::{Config, Direction, load_with_warnings};
@@ -24,8 +26,21 @@ pub(super) struct Configuration {
     pub(super) delay: u64,
     /// How long the drain takes at most, in seconds.
     pub(super) timeout: u64,
+    /// What it says of records that outlive a request; none where it was not read.
+    pub(super) records: Option<Records>,
     /// What its owner should know.
     pub(super) warnings: Vec<String>,
+}
+
+/// What a configuration says of the records of idempotency keys.
+#[derive(Debug, Clone)]
+pub(super) struct Records {
+    /// What the configuration is called.
+    pub(super) place: String,
+    /// A route that keeps them with `store: local`.
+    pub(super) local: Option<String>,
+    /// The folder that is written to.
+    pub(super) data_dir: Option<PathBuf>,
 }
 
 /// Reads it, as the sidecar will.
@@ -55,6 +70,11 @@ pub(super) fn read(
     Ok(Configuration {
         delay: seconds(loaded.config.drain.delay.get()),
         timeout: seconds(loaded.config.drain_timeout()),
+        records: Some(Records {
+            place,
+            local: loaded.config.local_records().map(|route| route.name.clone()),
+            data_dir: loaded.config.stores.data_dir.clone(),
+        }),
         warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
     })
 }
@@ -70,7 +90,7 @@ fn unread(wish: &Wish, name: &str) -> Configuration {
              not, say so in outboard.dev/drain-delay and outboard.dev/drain-timeout"
         ));
     }
-    Configuration { delay, timeout, warnings }
+    Configuration { delay, timeout, records: None, warnings }
 }
 
 /// Its ports have to be those that the pod's Services and the kubelet ask.

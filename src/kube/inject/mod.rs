@@ -1,7 +1,7 @@
 //! A pod in, a pod out: the sidecar is put beside the application, takes its port over, and both end in order.
 //!
 //! ```text
-//!  asked for? ─ annotations ─ the application and its port ─ the configuration
+//!  asked for? ─ annotations ─ the application and its port ─ the configuration ─ records: do they outlive the pod?
 //!     └─ takeover: the port's name goes to the sidecar; what referred to it inside the application gets the number
 //!     └─ sidecar:  the container and its volumes
 //!     └─ shutdown: the application sleeps, the pod has the time that a drain takes
@@ -9,6 +9,7 @@
 
 mod app;
 mod configuration;
+mod records;
 pub mod services;
 mod shutdown;
 mod sidecar;
@@ -20,8 +21,10 @@ use super::annotations::{self, Mode, OnFailure, Wish, default_mode};
 use super::pod::{self, SIDECAR};
 use super::status::{STATUS, Status};
 use super::version::Version;
+use super::workload::Maker;
 use app::App;
 use services::Targets;
+use sidecar::Sidecar;
 pub(super) use sidecar::{LABEL, VOLUMES};
 pub(super) use takeover::UNNAMED;
 
@@ -40,6 +43,8 @@ pub struct Injector {
 pub struct Surroundings<'a> {
     /// It comes to an end by itself: a Job's.
     pub ends: bool,
+    /// What makes it, and will make it again.
+    pub maker: Maker,
     /// The Services that select it; none where they are not known.
     pub services: Option<Targets>,
     /// The Services that reach the port by its number can be changed with the pod.
@@ -109,6 +114,8 @@ pub enum Reason {
     Conflict,
     /// Its configuration is wrong.
     Configuration,
+    /// Its idempotency records would be missed by a retry.
+    LocalRecords,
     /// Kubernetes is too old for it.
     Version,
     /// It is no pod.
@@ -117,7 +124,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Reason::Annotation,
         Reason::HostNetwork,
         Reason::Windows,
@@ -126,6 +133,7 @@ impl Reason {
         Reason::NumericTarget,
         Reason::Conflict,
         Reason::Configuration,
+        Reason::LocalRecords,
         Reason::Version,
         Reason::Malformed,
     ];
@@ -141,6 +149,7 @@ impl Reason {
             Reason::NumericTarget => "numeric_target",
             Reason::Conflict => "conflict",
             Reason::Configuration => "configuration",
+            Reason::LocalRecords => "local_records",
             Reason::Version => "version",
             Reason::Malformed => "malformed",
         }
@@ -201,15 +210,17 @@ pub fn inject(injector: &Injector, around: &Surroundings<'_>, pod: &Value) -> Re
     // A Job's, and what other controllers run to its end.
     let ends = around.ends || matches!(pod::text(spec, "restartPolicy"), Some("Never" | "OnFailure"));
     let mode = mode(injector, ends, &wish)?;
-    free(spec, &wish, &app)?;
+    free(spec, &wish, &app, &around.maker)?;
     let configuration = configuration::read(&wish, &app, around.config_map)?;
+    let mut warnings = configuration.warnings.clone();
+    let folder = records::arrange(spec, &wish, &around.maker, configuration.records.as_ref(), &mut warnings)?;
 
     let mut changed = pod.clone();
-    let mut warnings = configuration.warnings.clone();
     let mut status = Status { mode: mode.as_str().into(), ..Status::default() };
     let name = takeover::take(&mut changed["spec"], &app, around, &mut status, &mut warnings)?;
     let image = wish.image.as_deref().unwrap_or(&injector.image);
-    sidecar::put(&mut changed, &wish, &app, mode, image, &name, &mut status);
+    let sidecar = Sidecar { wish: &wish, app: &app, mode, image, port_name: &name, folder: folder.as_ref() };
+    sidecar.put(&mut changed, &mut status);
     shutdown::arrange(&mut changed["spec"], injector, &wish, &app, &configuration, &mut status, &mut warnings);
     let status = serde_json::to_string(&status).map_err(|e| Refused::new(Reason::Malformed, e.to_string()))?;
     let metadata = changed.get_mut("metadata");
@@ -273,17 +284,17 @@ fn mode(injector: &Injector, ends: bool, wish: &Wish) -> Result<Mode, Refused> {
 }
 
 /// Whether what the sidecar is to have is free.
-fn free(spec: &Value, wish: &Wish, app: &App) -> Result<(), Refused> {
+fn free(spec: &Value, wish: &Wish, app: &App, maker: &Maker) -> Result<(), Refused> {
     let taken = |what: String| Err(Refused::new(Reason::Conflict, what));
     if pod::containers(spec).any(|container| pod::text(container, "name") == Some(SIDECAR)) {
         return taken(format!(
             "a container is called {SIDECAR}, and it was not put there by an injection; rename it, or leave the annotation out"
         ));
     }
-    for volume in pod::list(spec, "volumes") {
-        if let Some(name) = pod::text(volume, "name").filter(|name| VOLUMES.contains(name)) {
-            return taken(format!("a volume is called {name}, as one of the sidecar's is; rename it"));
-        }
+    let volumes = pod::list(spec, "volumes").iter().filter_map(|volume| pod::text(volume, "name"));
+    let mut volumes = volumes.chain(maker.claims.iter().map(String::as_str));
+    if let Some(name) = volumes.find(|name| VOLUMES.contains(name)) {
+        return taken(format!("a volume is called {name}, as one of the sidecar's is; rename it"));
     }
     let needed = [("outboard.dev/port", wish.port), ("its administration", ADMIN_PORT), ("its probes", PROBES_PORT)];
     let used = pod::containers(spec).flat_map(|container| pod::list(container, "ports"));

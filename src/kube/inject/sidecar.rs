@@ -5,40 +5,60 @@ use serde_json::{Map, Value, json};
 
 use super::app::App;
 use super::configuration::DEFAULT;
+use super::records::Folder;
 use super::{PROBES_PORT, Wish};
 use crate::kube::annotations::{Configuration as Given, Mode, PREFIX};
 use crate::kube::pod::{self, SIDECAR};
 use crate::kube::status::Status;
 
-/// The volumes: its configuration, its runtime folder, and nothing where a token would be.
-pub(in crate::kube) const VOLUMES: [&str; 3] = ["outboard-config", "outboard-run", "outboard-no-token"];
+/// The volumes: its configuration, its runtime folder, nothing where a token would be, and a folder for records that end
+/// with the pod.
+pub(in crate::kube) const VOLUMES: [&str; 4] =
+    ["outboard-config", "outboard-run", "outboard-no-token", "outboard-data-dir"];
 
 /// The label of pods that have the sidecar.
 pub(in crate::kube) const LABEL: &str = "outboard.dev/injected";
 
 const FOLDER: &str = "/etc/outboard";
 const FILE: &str = "/etc/outboard/outboard.yaml";
+const RUN: &str = "/run/outboard";
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// Puts them into a pod.
-pub(super) fn put(
-    pod: &mut Value,
-    wish: &Wish,
-    app: &App,
-    mode: Mode,
-    image: &str,
-    port_name: &str,
-    status: &mut Status,
-) {
-    let container = container(wish, app, mode, image, port_name);
-    let spec = &mut pod["spec"];
-    let key = match mode {
-        Mode::Native => "initContainers",
-        // Before the others, so that its postStart keeps them waiting until it is there.
-        Mode::Classic => "containers",
-    };
-    pod::list_mut(spec, key).insert(0, container);
-    pod::list_mut(spec, "volumes").extend(volumes(wish));
+/// What in the container is the sidecar's own: the binary, and what is mounted.
+pub(super) const OWN: [&str; 4] = ["/outboard", FOLDER, RUN, TOKEN];
 
+/// The user that it runs as, and its group.
+pub(super) const USER: u32 = 65_532;
+
+/// What it is made of.
+pub(super) struct Sidecar<'a> {
+    pub(super) wish: &'a Wish,
+    pub(super) app: &'a App,
+    pub(super) mode: Mode,
+    pub(super) image: &'a str,
+    /// The name of the port that it listens at.
+    pub(super) port_name: &'a str,
+    /// The folder that it may write to.
+    pub(super) folder: Option<&'a Folder>,
+}
+
+impl Sidecar<'_> {
+    /// Puts it into a pod.
+    pub(super) fn put(&self, pod: &mut Value, status: &mut Status) {
+        let spec = &mut pod["spec"];
+        let key = match self.mode {
+            Mode::Native => "initContainers",
+            // Before the others, so that its postStart keeps them waiting until it is there.
+            Mode::Classic => "containers",
+        };
+        pod::list_mut(spec, key).insert(0, container(self));
+        pod::list_mut(spec, "volumes").extend(volumes(self));
+        annotate(pod, self.wish, self.app, self.mode, status);
+    }
+}
+
+/// Says on the pod what reads it there: the configuration, a scraper, kubectl.
+fn annotate(pod: &mut Value, wish: &Wish, app: &App, mode: Mode, status: &mut Status) {
     let mut added = Vec::new();
     if wish.config == Given::Default {
         added.push((format!("{PREFIX}config"), DEFAULT.to_owned()));
@@ -66,7 +86,8 @@ pub(super) fn put(
     }
 }
 
-fn container(wish: &Wish, app: &App, mode: Mode, image: &str, port_name: &str) -> Value {
+fn container(sidecar: &Sidecar<'_>) -> Value {
+    let Sidecar { wish, app, mode, image, port_name, folder } = *sidecar;
     let mut env = vec![
         json!({ "name": "APP_PORT", "value": app.port.to_string() }),
         json!({ "name": "OUTBOARD_PORT", "value": wish.port.to_string() }),
@@ -132,36 +153,42 @@ fn container(wish: &Wish, app: &App, mode: Mode, image: &str, port_name: &str) -
     set(
         "securityContext",
         json!({
-            "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+            "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER,
             "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
             "capabilities": { "drop": ["ALL"] },
             "seccompProfile": { "type": "RuntimeDefault" },
         }),
     );
-    set(
-        "volumeMounts",
-        json!([
-            { "name": VOLUMES[0], "mountPath": FOLDER, "readOnly": true },
-            { "name": VOLUMES[1], "mountPath": "/run/outboard" },
-            { "name": VOLUMES[2], "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true },
-        ]),
-    );
+    let mut mounts = vec![
+        json!({ "name": VOLUMES[0], "mountPath": FOLDER, "readOnly": true }),
+        json!({ "name": VOLUMES[1], "mountPath": RUN }),
+        json!({ "name": VOLUMES[2], "mountPath": TOKEN, "readOnly": true }),
+    ];
+    // The root is read-only: without a mount the sidecar could not make the folder of its records, and would not start.
+    if let Some(folder) = folder {
+        mounts.push(json!({ "name": folder.volume.as_deref().unwrap_or(VOLUMES[3]), "mountPath": folder.path }));
+    }
+    set("volumeMounts", json!(mounts));
     // What the log line of an ended container is taken from, where it said nothing itself.
     set("terminationMessagePolicy", json!("FallbackToLogsOnError"));
     Value::Object(container)
 }
 
-fn volumes(wish: &Wish) -> [Value; 3] {
-    let source = match &wish.config {
+fn volumes(sidecar: &Sidecar<'_>) -> Vec<Value> {
+    let source = match &sidecar.wish.config {
         Given::ConfigMap(name) => json!({ "name": VOLUMES[0], "configMap": { "name": name } }),
         // The annotation as a file: it is there wherever the pod is, and a change of it is seen.
         Given::Default | Given::Inline(_) => json!({ "name": VOLUMES[0], "downwardAPI": { "items": [
             { "path": "outboard.yaml", "fieldRef": { "fieldPath": format!("metadata.annotations['{PREFIX}config']") } },
         ] } }),
     };
-    [
+    let mut volumes = vec![
         source,
         json!({ "name": VOLUMES[1], "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }),
         json!({ "name": VOLUMES[2], "emptyDir": {} }),
-    ]
+    ];
+    if sidecar.folder.is_some_and(|folder| folder.volume.is_none()) {
+        volumes.push(json!({ "name": VOLUMES[3], "emptyDir": {} }));
+    }
+    volumes
 }

@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::annotations::OnFailure;
 use super::inject::services::{self, Targets, labels};
 use super::inject::{Injector, Left, Outcome, Reason, Refused, Surroundings, UNNAMED, inject, on_failure};
+use super::pod;
 use super::uninject::uninject;
-use super::{pod, workload};
+use super::workload::{self, Maker};
 pub use yaml::Unread;
 
 /// What is done to manifests.
@@ -177,6 +178,7 @@ fn one(
     let labels = labels(pod);
     let surroundings = Surroundings {
         ends: kind.ends,
+        maker: Maker::of(object),
         services: Some(Targets::of(here().filter(|other| workload::is_service(other)), &labels)),
         services_change: true,
         config_map: &|name| {

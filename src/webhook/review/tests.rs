@@ -51,7 +51,13 @@ fn patched(mut pod: Value, response: &Value) -> Value {
 fn the_patch_makes_what_the_command_makes() {
     let (result, response) = answer(&review(pod(), |_| ()), None);
     assert_eq!((result, &response["allowed"]), (Result::Injected, &json!(true)));
-    let around = Surroundings { ends: false, services: None, services_change: false, config_map: &|_| None };
+    let around = Surroundings {
+        ends: false,
+        maker: Maker::default(),
+        services: None,
+        services_change: false,
+        config_map: &|_| None,
+    };
     let Ok(Outcome::Injected(injected)) = inject(&injector(), &around, &pod()) else { panic!("injected") };
     assert_eq!(patched(pod(), &response), injected.pod);
 }
