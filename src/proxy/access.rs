@@ -40,7 +40,7 @@ pub(super) fn end(proxy: &Proxy, cx: &Context) {
         protocol: cx.protocol,
         route: cx.route.as_ref().map(|r| r.name.as_str()),
         upstream: cx.route.as_ref().map(|r| r.upstream.name.as_str()),
-        endpoint: cx.endpoint.as_ref().map(|e| e.label.as_str()),
+        endpoint: cx.endpoint.as_ref().map(|e| &*e.label),
         status: cx.status,
         reason: cx.reason,
         duration,

@@ -272,7 +272,8 @@ impl Proxy {
         };
         // 3 reserve
         if let Some(tried) = tried {
-            return self.keyed(cx, &route, down, timer, request, (body, held), &tried).await;
+            // Boxed: it would make the way of every other request longer.
+            return Box::pin(self.keyed(cx, &route, down, timer, request, (body, held), &tried)).await;
         }
         let _held = held;
         // 4 look up

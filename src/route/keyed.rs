@@ -42,6 +42,10 @@ pub struct Keyed {
     pub store: Store,
     /// What it counts into.
     pub metrics: Arc<RouteKeys>,
+    /// The route's name, as its records have it.
+    pub name: Arc<str>,
+    /// Where a request was sent that was not sent yet.
+    pub nowhere: Arc<str>,
     owner: Key,
     missing_owner: MissingOwner,
     credentials: Vec<HeaderName>,
@@ -78,7 +82,7 @@ impl Keyed {
     pub fn compile(
         settings: &Settings,
         config: &Config,
-        upstream: &str,
+        (name, upstream): (&str, &str),
         total: Duration,
         metrics: Arc<RouteKeys>,
     ) -> Option<Self> {
@@ -95,6 +99,8 @@ impl Keyed {
             max_response: settings.max_response.as_usize(),
             store: settings.store,
             metrics,
+            name: name.into(),
+            nowhere: "".into(),
             owner: Key::parse_all(&settings.owner)?,
             missing_owner: settings.missing_owner,
             credentials: config.credentials.iter().filter_map(|name| name.parse().ok()).collect(),

@@ -287,7 +287,8 @@ impl Route {
             invalidates: route.invalidates.as_ref().map(Invalidates::compile),
             keyed: route.idempotency.as_ref().and_then(|settings| {
                 let total = t.total.get();
-                Keyed::compile(settings, config, &upstream.name, total, metrics.route_keys(&route.name))
+                let names = (route.name.as_str(), upstream.name.as_str());
+                Keyed::compile(settings, config, names, total, metrics.route_keys(&route.name))
             }),
             compression: route.compression.as_ref().map(Compression::compile),
             switches: before.map(|b| b.switches.clone()).unwrap_or_default(),

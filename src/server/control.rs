@@ -82,7 +82,7 @@ impl Control for Administration {
             let endpoints = u.endpoints();
             let endpoints = endpoints.iter().map(|e| {
                 let (idle, shared) = e.waiting();
-                json!({ "name": e.authority, "address": e.label, "in_flight": e.in_flight(), "idle": idle, "http2": shared,
+                json!({ "name": e.authority, "address": &*e.label, "in_flight": e.in_flight(), "idle": idle, "http2": shared,
                     "state": e.state().as_str(), "share": u.share(e) })
             });
             json!({ "name": u.name, "endpoints": endpoints.collect::<Vec<_>>() })

@@ -43,7 +43,7 @@ pub struct Endpoint {
     /// Where it is reached.
     pub address: Address,
     /// The address as text, for log lines.
-    pub label: String,
+    pub label: Arc<str>,
     in_flight: AtomicU32,
     /// HTTP/1 connections that wait, the last used one on top.
     pub(super) idle: Mutex<Vec<Idle>>,
@@ -119,7 +119,7 @@ impl Shared {
 impl Endpoint {
     pub(super) fn new(authority: String, host: String, address: Address, active: IntGauge) -> Self {
         Endpoint {
-            label: address.to_string(),
+            label: address.to_string().into(),
             authority,
             host,
             address,

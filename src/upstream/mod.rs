@@ -83,7 +83,7 @@ struct Set {
 
 impl Set {
     fn new(endpoints: Vec<Arc<Endpoint>>, load_balance: LoadBalance) -> Self {
-        let labels: Vec<&str> = endpoints.iter().map(|e| e.label.as_str()).collect();
+        let labels: Vec<&str> = endpoints.iter().map(|e| &*e.label).collect();
         Set { balancer: Balancer::new(load_balance, &labels), endpoints }
     }
 }

@@ -65,7 +65,7 @@ impl Upstream {
         if same {
             return;
         }
-        let labels = |set: &[Arc<Endpoint>]| set.iter().map(|e| e.label.as_str()).collect::<Vec<_>>().join(",");
+        let labels = |set: &[Arc<Endpoint>]| set.iter().map(|e| &*e.label).collect::<Vec<_>>().join(",");
         tracing::info!(event = "endpoints", upstream = %self.name, old = labels(&before.endpoints), new = labels(&endpoints));
         self.metrics.endpoints.set(endpoints.len() as i64);
         let gone: Vec<_> =

@@ -276,3 +276,80 @@ fn where_there_is_no_room_for_a_record_a_new_key_is_refused() {
     assert_eq!(origin.count(), 2);
     proxy.await_metric(&result("store"), 1.0);
 }
+
+/// A file system of its own in the memory of the machine. Dropped, it goes.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    /// None where this user may mount nothing.
+    fn of(size: &str) -> Option<Tmpfs> {
+        let dir = tempfile::tempdir().unwrap();
+        let option = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(dir.path()).output();
+        mounted.is_ok_and(|out| out.status.success()).then_some(Tmpfs(dir))
+    }
+
+    fn grow(&self, size: &str) {
+        let option = format!("remount,size={size}");
+        let done = Command::new("mount").args(["-o", &option]).arg(self.0.path()).status().unwrap();
+        assert!(done.success());
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_new_keys_loses_no_finished_one_and_is_gone_on_with_once_there_is_room() {
+    let Some(disk) = Tmpfs::of("48m") else {
+        eprintln!("not tested: this user may not mount a file system");
+        return;
+    };
+    // Answers that cannot be packed: the disk is to be full soon.
+    let origin = counted(|conn, number| {
+        let body: String = (0..250_000u64).map(|n| char::from(b'a' + ((n * n * number as u64) % 26) as u8)).collect();
+        conn.write(created(&body))
+    });
+    let proxy = Proxy::start(&on_disk(&origin, &disk.0.path().join("records"), "", ""));
+    let mut answered = Vec::new();
+    let refused = loop {
+        let key = format!("k{}", answered.len());
+        let answer = pay(&proxy, &key);
+        match answer.status {
+            201 => answered.push((key, answer)),
+            _ => break answer,
+        }
+        assert!(answered.len() < 400, "the disk is never full");
+    };
+    assert_eq!((refused.status, refused.reason()), (503, "idempotency_store"));
+    assert!(answered.len() > 20, "{}", answered.len());
+    proxy.eventually("it says that it is not ready", || {
+        proxy.admin_get("/readyz").status == 503 || pay(&proxy, "another").status != 503
+    });
+    let charged = origin.count();
+    for (key, first) in &answered {
+        let again = pay(&proxy, key);
+        let same = is_replayed(&again) && again.body == first.body;
+        // The last one may have been answered when its record could not be written any more.
+        assert!(same || again.reason() == "idempotency_unknown" || again.status == 503, "{key}: {again:?}");
+    }
+    assert_eq!(origin.count(), charged, "nothing was sent again");
+    disk.grow("256m");
+    eventually("it goes on", || pay(&proxy, "new").status == 201);
+    eventually("it is ready", || proxy.admin_get("/readyz").status == 200);
+    let mut unknown = 0;
+    for (key, first) in &answered {
+        let again = pay(&proxy, key);
+        match again.reason() {
+            "" => assert!(is_replayed(&again) && again.body == first.body, "{key}"),
+            reason => {
+                assert_eq!(reason, "idempotency_unknown");
+                unknown += 1;
+            }
+        }
+    }
+    assert!(unknown <= 1, "{unknown}");
+}

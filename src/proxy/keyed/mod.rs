@@ -119,10 +119,10 @@ impl Proxy {
         let mut waiting = None;
         loop {
             let about = About {
-                route: route.name.as_str().into(),
+                route: keyed.name.clone(),
                 request: cx.id.clone(),
                 owner: tried.owner,
-                endpoint: "".into(),
+                endpoint: keyed.nowhere.clone(),
             };
             let reserved = store.reserve(&tried.hash, claim, &keyed.terms, &about).await;
             let found = match reserved.map_err(|cause| unavailable(keyed, Some(&cause)))? {

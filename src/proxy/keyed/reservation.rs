@@ -80,7 +80,7 @@ impl Reservation {
     /// Where nothing may be sent: another try has the key by now, it cannot be written down, or no time is left.
     pub(in crate::proxy) async fn send(
         &mut self,
-        endpoint: &str,
+        endpoint: Arc<str>,
         deadline: Instant,
         metrics: &RouteKeys,
     ) -> Result<(), Refusal> {
@@ -88,7 +88,7 @@ impl Reservation {
             return Ok(());
         }
         let begun = Instant::now();
-        self.about.endpoint = endpoint.into();
+        self.about.endpoint = endpoint;
         let sent = match &self.store {
             Store::Local(local) => local.sent(&self.hash, self.fence, &self.terms, self.about.clone()).await,
             Store::Redis(shared) => {

@@ -97,7 +97,7 @@ impl Taking {
     ///
     /// # Errors
     /// Where it must not be.
-    pub(in crate::proxy) async fn send(&mut self, endpoint: &str, deadline: Instant) -> Result<(), Refusal> {
+    pub(in crate::proxy) async fn send(&mut self, endpoint: Arc<str>, deadline: Instant) -> Result<(), Refusal> {
         match (&mut self.reservation, &self.route.keyed) {
             (Some(reservation), Some(keyed)) => reservation.send(endpoint, deadline, &keyed.metrics).await,
             _ => Ok(()),

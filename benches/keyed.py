@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""What an idempotency key costs: keyed POSTs beside unkeyed ones, and replays, on this machine, in one run.
+
+The proxy has one core and one worker; the application (nginx) and the load (wrk) share the other. Processor time is the proxy's own, user
+and system, all its threads; rounds alternate between the cases. The records are on the disk of --folder, whose fdatasync of 4 KiB
+is measured in the same run, between the rounds.
+
+    cargo build --release && benches/keyed.py [--seconds 4] [--rounds 5] [--folder DIR]
+"""
+import argparse
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TICK = os.sysconf("SC_CLK_TCK")
+ANSWER = '{"id":"pay_0123456789abcdef","object":"payment","amount":1000,"currency":"EUR","status":"captured"}'
+# Each connection has keys of its own; `replay` sends the same 100 again and again.
+LOAD = """
+local number = 0
+function setup(thread) thread:set("number", number); number = number + 1 end
+function init(args)
+  path, replay = args[1], args[3] == "replay"
+  base, sent = args[2] .. "-" .. number .. "-", 0
+  if replay then base = args[2] .. "-" end
+  body = '{"amount":1000,"currency":"EUR","card":"tok_1234","description":"' .. string.rep("x", 200) .. '"}'
+end
+function request()
+  sent = sent + 1
+  local key = base .. (replay and sent % 100 or sent)
+  local head = { ["Content-Type"] = "application/json", ["Authorization"] = "Bearer abc", ["Idempotency-Key"] = key }
+  return wrk.format("POST", path, head, body)
+end
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(port):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"nothing listens on {port}")
+
+
+def write(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+def fdatasync(folder, times=300):
+    """Microseconds of one write of 4 KiB and its sync, where the file has its size already: median and 99th percentile."""
+    path = os.path.join(folder, "sync")
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    os.write(fd, bytes(1 << 20))
+    os.fsync(fd)
+    took = []
+    for n in range(times):
+        begun = time.perf_counter()
+        os.pwrite(fd, os.urandom(4096), n % 256 * 4096)
+        os.fdatasync(fd)
+        took.append((time.perf_counter() - begun) * 1e6)
+    os.close(fd)
+    took.sort()
+    return took[times // 2], took[times * 99 // 100]
+
+
+class Bench:
+    def __init__(self, work, folder):
+        self.work, self.folder = work, folder
+        self.app, self.port, self.admin = free_port(), free_port(), free_port()
+        self.lua = write(f"{work}/load.lua", LOAD)
+        os.chmod(work, 0o755)
+        write(f"{work}/app.conf", f"""
+            worker_processes 1; daemon off; pid {work}/app.pid; error_log {work}/app.err warn;
+            events {{ worker_connections 4096; }}
+            http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600; tcp_nodelay on;
+              server {{ listen 127.0.0.1:{self.app} backlog=4096;
+                location / {{ default_type application/json; return 201 '{ANSWER}'; }} }} }}""")
+        write(f"{work}/outboard.yaml", f"""
+runtime: {{ threads: 1 }}
+logging: {{ access: {{ enabled: false }} }}
+listeners: [{{ name: inbound, address: "127.0.0.1:{self.port}" }}]
+admin: {{ address: "127.0.0.1:{self.admin}" }}
+upstreams: {{ app: {{ endpoints: ["127.0.0.1:{self.app}"] }} }}
+stores: {{ data_dir: {folder}/records }}
+routes:
+  - {{ name: plain, match: {{ path: /plain }} }}
+  - {{ name: keyed, match: {{ path: /keyed }}, idempotency: {{ owner: [constant] }} }}
+""")
+        quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.processes = [subprocess.Popen(["taskset", "-c", "1", "nginx", "-c", f"{work}/app.conf"], **quiet)]
+        binary = os.path.join(ROOT, "target/release/outboard")
+        run = ["taskset", "-c", "0", binary, "run", "--config", f"{work}/outboard.yaml"]
+        self.processes.append(subprocess.Popen(run, **quiet, env={**os.environ, "XDG_RUNTIME_DIR": work}))
+        wait_for(self.app)
+        wait_for(self.port)
+
+    def ticks(self):
+        with open(f"/proc/{self.processes[1].pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    def run(self, path, base, connections, seconds, replay=""):
+        before = self.ticks()
+        command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", self.lua,
+                   f"http://127.0.0.1:{self.port}", "--", path, base, replay]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        cpu = (self.ticks() - before) / TICK * 1e6
+        if "Non-2xx" in out or "Socket errors" in out:
+            raise SystemExit(out)
+        number = int(re.search(r"(\d+) requests in", out)[1])
+
+        def latency(percent):
+            value, unit = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s)", out).groups()
+            return float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+
+        return cpu / number, number / seconds, latency(50), latency(99)
+
+    def end(self):
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(20)
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--seconds", type=int, default=4)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--folder")
+    args = options.parse_args()
+    work = tempfile.mkdtemp(prefix="keyed-")
+    folder = args.folder or work
+    cases = {
+        "unkeyed, 64 connections": ("/plain", 64, ""),
+        "keyed, 64 connections": ("/keyed", 64, ""),
+        "replay, 64 connections": ("/keyed", 64, "replay"),
+        "unkeyed, 1 connection": ("/plain", 1, ""),
+        "keyed, 1 connection": ("/keyed", 1, ""),
+    }
+    rows, syncs = {name: [] for name in cases}, []
+    bench = Bench(work, folder)
+    try:
+        for number in range(args.rounds):
+            syncs.append(fdatasync(folder))
+            for name, (path, connections, replay) in cases.items():
+                base = "again" if replay else f"{os.getpid()}-{number}-{connections}"
+                if replay and number == 0:
+                    bench.run(path, base, 1, 1, replay)
+                rows[name].append(bench.run(path, base, connections, args.seconds, replay))
+    finally:
+        bench.end()
+        shutil.rmtree(work, ignore_errors=True)
+    median = lambda values: statistics.median(values)
+    print(f"fdatasync of 4 KiB: {median(s[0] for s in syncs):.0f} us, 99 %: {median(s[1] for s in syncs):.0f} us")
+    print(f"| case | CPU us a request | requests/s | median us | 99 % us |\n|---|---|---|---|---|")
+    for name, runs in rows.items():
+        cpu, rate, p50, p99 = (median(column) for column in zip(*runs))
+        print(f"| {name} | {cpu:.1f} | {rate:,.0f} | {p50:.0f} | {p99:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
