@@ -138,7 +138,10 @@ impl Control for Administration {
     }
 
     async fn resolve(&self, hash: &str, order: &ResolveOrder) -> Result<Value, Refused> {
-        unknowns::resolve(&self.0.proxy.records, hash, order).await
+        let (shared, hash, order) = (self.0.clone(), hash.to_owned(), order.clone());
+        // Whoever asked may leave: what was begun is ended.
+        let resolved = tokio::spawn(async move { unknowns::resolve(&shared.proxy.records, &hash, &order).await });
+        resolved.await.unwrap_or_else(|cause| Err(Refused::Impossible(cause.to_string())))
     }
 
     fn drain(&self, exit: bool) {
@@ -152,6 +155,8 @@ impl Control for Administration {
     }
 
     async fn reload(&self) -> Result<Value, Vec<String>> {
+        // A failover may have changed what the Redis server is; that it is alone now is believed by this word alone.
+        self.0.examine_redis.notify_one();
         self.0.reload()
     }
 

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tokio::sync::Notify;
 use tokio::time::sleep;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::cgroup;
 use crate::config::{Config, EncryptionKey};
@@ -99,8 +99,11 @@ fn shared(config: &Config, clock: &Clock) -> Result<Option<Arc<Shared>>, Records
 }
 
 fn sealer(config: &Config) -> Result<Sealer, RecordsError> {
-    let keys = config.stores.encryption_keys.iter().map(|key| Ok((key.id.clone(), read_key(key)?)));
-    Ok(Sealer::new(keys.collect::<Result<Vec<_>, RecordsError>>()?))
+    let mut sealer = Sealer::default();
+    for key in &config.stores.encryption_keys {
+        sealer.add(key.id.clone(), &read_key(key)?);
+    }
+    Ok(sealer)
 }
 
 /// How often a server that could not be used is asked again, and how often records are counted.
@@ -110,11 +113,16 @@ const COUNTED: Duration = Duration::from_secs(5);
 /// Asks the server what it is until it can be used, says what of it matters, and counts its records. `examine`: told when it
 /// is to be asked anew.
 pub(super) async fn keep_counting(shared: Arc<Shared>, examine: Arc<Notify>) {
-    let mut told = None;
+    let (mut told, mut alone) = (None, false);
     loop {
-        match shared.examine().await {
+        let was = shared.is_replicated();
+        match shared.examine(alone).await {
             Ok(facts) => {
                 describe(&facts);
+                if was && !shared.is_replicated() {
+                    let cause = "the server has no replicas any more, and somebody said that this is as it should be";
+                    tracing::warn!(event = "idempotency_redis", cause);
+                }
                 told = None;
             }
             Err(cause) => {
@@ -133,7 +141,10 @@ pub(super) async fn keep_counting(shared: Arc<Shared>, examine: Arc<Notify>) {
             }
             tokio::select! {
                 () = sleep(COUNTED) => {}
-                () = examine.notified() => break,
+                () = examine.notified() => {
+                    alone = true;
+                    break;
+                }
             }
         }
     }
@@ -176,7 +187,7 @@ fn clock(last_seen: u64) -> Clock {
     Arc::new(move || began + ms(timer::uptime().saturating_sub(uptime)))
 }
 
-fn read_key(key: &EncryptionKey) -> Result<[u8; KEY], RecordsError> {
+fn read_key(key: &EncryptionKey) -> Result<Zeroizing<[u8; KEY]>, RecordsError> {
     let failed = |cause: String| RecordsError::Key { id: key.id.clone(), cause };
     let mut bytes = std::fs::read(&key.file).map_err(|e| failed(format!("{}: {e}", key.file.display())))?;
     let parsed = parse_key(&bytes);
@@ -188,12 +199,13 @@ fn expected(file: &Path) -> String {
     format!("{}: expected a key of 32 bytes, as they are, as 64 hexadecimal digits or as base64", file.display())
 }
 
-fn parse_key(bytes: &[u8]) -> Option<[u8; KEY]> {
-    if let Ok(key) = bytes.try_into() {
-        return Some(key);
+fn parse_key(bytes: &[u8]) -> Option<Zeroizing<[u8; KEY]>> {
+    let key: Result<[u8; KEY], _> = bytes.try_into();
+    if let Ok(key) = key {
+        return Some(key.into());
     }
     let text = bytes.trim_ascii();
-    let mut key = [0; KEY];
+    let mut key = Zeroizing::new([0; KEY]);
     if text.len() == 2 * KEY {
         for (byte, digits) in key.iter_mut().zip(text.chunks(2)) {
             *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
@@ -201,9 +213,9 @@ fn parse_key(bytes: &[u8]) -> Option<[u8; KEY]> {
         return Some(key);
     }
     let mut decoded = BASE64_STANDARD.decode(text).ok()?;
-    let parsed = decoded.as_slice().try_into().ok();
+    let parsed: Option<[u8; KEY]> = decoded.as_slice().try_into().ok();
     decoded.zeroize();
-    parsed
+    parsed.map(Zeroizing::new)
 }
 
 #[cfg(test)]

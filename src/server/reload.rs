@@ -69,8 +69,6 @@ impl Shared {
         // After that: what was replaced has its last word on a queue before this one has.
         state.table.apply();
         switches::clear(&before.table, &state.table);
-        // A failover may have changed what it is.
-        self.examine_redis.notify_one();
         if answers_may_be_wrong(&before.config, &state.config) {
             self.proxy.forget_stored();
         }

@@ -84,7 +84,7 @@ pub(super) async fn resolve(records: &Records, hash: &str, order: &ResolveOrder)
                 Resolved::Done => Some((order.status.unwrap_or(200), answer)),
                 Resolved::NotCharged => None,
             };
-            if !records.resolve(store, &id, outcome).await.map_err(failed)? {
+            if !records.resolve(store, &id, &record, outcome).await.map_err(failed)? {
                 return Err(Refused::Impossible(format!("the outcome of {hash} is not unknown any more")));
             }
             Ok(json!({ "resolved": hash, "as": order.outcome.as_str(), "effect": effect }))
@@ -97,7 +97,7 @@ fn confirmation(records: &Records, hash: &Hash, record: &Record, order: &Resolve
     let mut digest = Digest::new("resolve");
     digest.part(hash);
     digest.part(&records.secret());
-    digest.part(&record.sent.to_le_bytes());
+    digest.part(&record.fence.to_le_bytes());
     digest.part(order.outcome.as_str().as_bytes());
     digest.part(order.operator.as_bytes());
     digest.part(&order.status.unwrap_or(0).to_le_bytes());

@@ -25,7 +25,8 @@ fn warns(text: &str, expected: &str) {
 fn what_makes_no_sense_is_refused_with_its_place() {
     for (inside, expected) in [
         ("ttl: 0s", "idempotency.ttl: expected more than zero, found 0s"),
-        ("ttl: 10s", "idempotency.ttl: 10s is not more than timeouts.total 15s (its default)"),
+        ("ttl: 20s, lease: 1s", "idempotency.ttl: 20s is not more than timeouts.total 15s (its default) and 5s"),
+        ("ttl: 1m, lease: 2m", "idempotency.lease: 2m is more than ttl 1m (line"),
         ("lease: 0s", "idempotency.lease: expected more than zero"),
         ("header: 'a b'", "idempotency.header: expected the name of a header, found \"a b\""),
         ("missing_owner: ignore", "idempotency.missing_owner: expected"),

@@ -98,6 +98,43 @@ fn an_event_stream_is_not_held_back() {
 }
 
 #[test]
+fn an_event_stream_may_last_for_longer_than_a_request() {
+    let origin = counted(|conn, _| {
+        conn.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for _ in 0..10 {
+            conn.write("6\r\ndata:1\r\n");
+            std::thread::sleep(Duration::from_millis(400));
+        }
+        conn.write("0\r\n\r\n")
+    });
+    let proxy =
+        Proxy::start(&yaml_with(&origin, "", "timeouts: { connect: 50ms, first_byte: 100ms, idle: 1s, total: 200ms }"));
+    let answer = pay(&proxy, "k");
+    assert_eq!((answer.status, answer.body.len()), (200, 60));
+    assert_eq!(pay(&proxy, "k").reason(), "idempotency_not_kept");
+}
+
+#[test]
+fn replays_are_held_within_the_memory_for_bodies() {
+    let long = "x".repeat(100 << 10);
+    let origin = counted(move |conn, _| conn.write(created(&long)));
+    let proxy = Proxy::start(&(yaml_with(&origin, "", "") + "limits: { max_buffered: 300KiB }\n"));
+    assert_eq!(pay(&proxy, "k").status, 201);
+    assert!(is_replayed(&pay(&proxy, "k")));
+    // Clients that ask for it and read nothing: their sockets take a part, the rest is held.
+    let slow: Vec<Client> = (0..60).map(|_| begin(&proxy, "k")).collect();
+    proxy.eventually("no more than that is held", || {
+        let answer = pay(&proxy, "k");
+        assert!(is_replayed(&answer) || answer.reason() == "overloaded", "{answer:?}");
+        proxy.metric(&result("replayed")) > 30.0
+    });
+    assert!(proxy.metric("outboard_buffered_bytes") <= 300.0 * 1024.0);
+    drop(slow);
+    eventually("it is given back", || proxy.metric("outboard_buffered_bytes") == 0.0);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
 fn a_replay_is_encoded_for_who_asks_as_the_first_answer_was() {
     let json: &'static str = Box::leak(format!("{{\"text\":\"{}\"}}", "payment ".repeat(500)).into_boxed_str());
     let origin = counted(move |conn, _| conn.write(created(json)));

@@ -195,6 +195,28 @@ fn a_failover_loses_no_record_that_was_sent() {
 }
 
 #[test]
+fn a_replica_that_comes_later_is_asked_for_from_then_on_and_a_reload_of_the_file_forgets_it_not() {
+    let (origin, master) = (charges(), RedisServer::durable());
+    let proxy = start_shared(&origin, &master.url(), "");
+    assert_eq!(pay(&proxy, "alone").status, 201);
+    let replica = master.replica(&[]);
+    replica.pause();
+    let mut number = 0;
+    assert!(within(LONG, || {
+        number += 1;
+        pay(&proxy, &format!("k{number}")).reason() == "idempotency_store"
+    }));
+    // Also after the file was read again, which a person has not asked for.
+    proxy.signal(Signal::HUP);
+    eventually("it is read", || !proxy.events("reload").is_empty());
+    for n in 0..5 {
+        assert_eq!(pay(&proxy, &format!("after{n}")).reason(), "idempotency_store");
+    }
+    replica.resume();
+    eventually("it confirms again", || pay(&proxy, "again").status == 201);
+}
+
+#[test]
 fn a_server_that_drops_keys_is_not_used() {
     let origin = charges();
     let server = RedisServer::with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);

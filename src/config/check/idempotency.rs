@@ -144,14 +144,19 @@ fn times(check: &mut Check<'_>, route: &Route, settings: &Settings, place: &Path
     check.positive(&path.key("ttl"), settings.ttl.get().is_zero());
     check.positive(&path.key("lease"), settings.lease.get().is_zero());
     let total = place.key("timeouts").key("total");
-    if settings.ttl <= route.timeouts.total && !check.is_lost(&total) && !settings.ttl.get().is_zero() {
+    let within = settings.terms(route.timeouts.total.get()).within;
+    if settings.ttl.get() <= within && !check.is_lost(&total) && !settings.ttl.get().is_zero() {
         let message = format!(
-            "{} is not more than timeouts.total {} ({}): a key would be forgotten while its request is at work",
+            "{} is not more than timeouts.total {} ({}) and 5s: a key would be forgotten while its request is at work",
             settings.ttl,
             route.timeouts.total,
             check.whence(&total),
         );
         check.error(&path.key("ttl"), message);
+    }
+    if settings.lease > settings.ttl && !settings.ttl.get().is_zero() {
+        let (ttl, whence) = (settings.ttl, check.whence(&path.key("ttl")));
+        check.error(&path.key("lease"), format!("{} is more than ttl {ttl} ({whence})", settings.lease));
     }
     let wait = path.key("in_flight").key("wait");
     if settings.in_flight.wait > route.timeouts.total && !check.is_lost(&total) && check.is_written(&wait) {

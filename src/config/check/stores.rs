@@ -43,6 +43,6 @@ fn redis(check: &mut Check<'_>) {
 }
 
 fn is_url(url: &str) -> bool {
-    let rest = url.strip_prefix("redis://").or_else(|| url.strip_prefix("rediss://"));
+    let rest = ["redis://", "rediss://", "redis+unix://"].iter().find_map(|scheme| url.strip_prefix(scheme));
     rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
 }

@@ -62,7 +62,10 @@ impl Proxy {
         asks(&mut head, &uri);
         let mut cx = cx.detached();
         (cx.method, cx.uri) = (Method::GET, uri);
-        let mut down = Downstream::taking(Taking::new(self, route, head, None));
+        let taking = Taking::new(self, route, head, None);
+        // Nobody reads more of it than its status.
+        taking.pipe().leave();
+        let mut down = Downstream::taking(taking);
         let asked = exchange(self, &mut cx, route, &mut down, timer, &BODILESS, Bytes::new());
         // Boxed: it is asked seldom, and would make every request larger.
         let mut asked = Box::pin(asked);

@@ -146,7 +146,7 @@ impl Proxy {
                     return Ok(Claimed::Answered);
                 }
                 (Verdict::Unknown, Some(record)) => {
-                    match self.unknown(cx, route, keyed, down, timer, tried, &store, &record).await? {
+                    match self.unknown(cx, route, keyed, down, timer, (tried, claim), &store, &record).await? {
                         Some(fence) => {
                             return Ok(Claimed::First(self.first(
                                 store,
@@ -192,7 +192,7 @@ impl Proxy {
         keyed: &Keyed,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
-        tried: &Tried,
+        (tried, claim): (&Tried, Claim),
         store: &Store,
         record: &Record,
     ) -> Result<Option<u64>, Refusal> {
@@ -206,7 +206,7 @@ impl Proxy {
                 let Some(since) = self.records.now_ms().checked_sub(record.sent) else { return refused("") };
                 match self.ask_application(cx, route, Box::new(down.request().clone()), timer, ask, &tried.key).await {
                     ask::Told::Found => {
-                        let done = store.resolve(&tried.hash, Some((0, None))).await;
+                        let done = store.resolve(&tried.hash, record, Some((0, None))).await;
                         done.map_err(|cause| unavailable(keyed, Some(&cause)))?;
                         return Ok(None);
                     }
@@ -222,7 +222,7 @@ impl Proxy {
         if !forwards {
             return refused("");
         }
-        let taken = store.retake(&tried.hash, &keyed.terms).await;
+        let taken = store.retake(&tried.hash, record, claim, &keyed.terms).await;
         taken.map_err(|cause| unavailable(keyed, Some(&cause)))
     }
 }

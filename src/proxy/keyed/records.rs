@@ -111,7 +111,7 @@ impl Records {
     /// # Errors
     /// Where it cannot be read.
     pub async fn find(&self, hash: &Hash) -> Result<Option<(&'static str, Record)>, StoreError> {
-        if let Some(record) = self.local.get(hash)? {
+        if let Some(record) = self.local.get(hash).await? {
             return Ok(Some(("local", record)));
         }
         match &self.shared {
@@ -120,7 +120,8 @@ impl Records {
         }
     }
 
-    /// A person says how an unknown outcome was: carried out, with this answer, or not (none). False: it is not unknown.
+    /// A person says how an unknown outcome was: carried out, with this answer, or not (none). False: the record is not the
+    /// one that he was shown, or not unknown any more.
     ///
     /// # Errors
     /// Where it cannot be written down.
@@ -128,11 +129,12 @@ impl Records {
         &self,
         store: &str,
         hash: &Hash,
+        record: &Record,
         outcome: Option<(u16, Option<Answer>)>,
     ) -> Result<bool, StoreError> {
         let store = if store == "redis" { idempotency::Store::Redis } else { idempotency::Store::Local };
         match self.of(store) {
-            Some(store) => store.resolve(hash, outcome).await,
+            Some(store) => store.resolve(hash, record, outcome).await,
             None => Ok(false),
         }
     }
@@ -213,27 +215,35 @@ impl Store {
         about: &About,
     ) -> Result<Reserve, StoreError> {
         match self {
-            Store::Local(local) => local.reserve(hash, claim, terms),
+            Store::Local(local) => local.reserve(hash, claim, terms).await,
             Store::Redis(shared) => shared.reserve(hash, claim, terms, about).await,
         }
     }
 
-    /// Takes a key whose outcome is unknown, to send it again: under this fence, or it has to be taken like any other.
-    pub(super) async fn retake(&self, hash: &Hash, terms: &Terms) -> Result<Option<u64>, StoreError> {
+    /// Takes a key of this record, whose outcome is unknown, to send it again: under this fence, or it has to be looked at
+    /// and taken like any other.
+    pub(super) async fn retake(
+        &self,
+        hash: &Hash,
+        record: &Record,
+        claim: Claim,
+        terms: &Terms,
+    ) -> Result<Option<u64>, StoreError> {
         match self {
-            Store::Local(local) => Ok(local.retake(hash, terms)),
-            Store::Redis(shared) => shared.resolve(hash, None).await.map(|_| None),
+            Store::Local(local) => Ok(local.retake(hash, record.fence, claim, terms)),
+            Store::Redis(shared) => shared.resolve(hash, record, None).await.map(|_| None),
         }
     }
 
     pub(super) async fn resolve(
         &self,
         hash: &Hash,
+        record: &Record,
         outcome: Option<(u16, Option<Answer>)>,
     ) -> Result<bool, StoreError> {
         match self {
-            Store::Local(local) => local.resolve(hash, outcome).await,
-            Store::Redis(shared) => shared.resolve(hash, outcome).await,
+            Store::Local(local) => local.resolve(hash, record.fence, outcome).await,
+            Store::Redis(shared) => shared.resolve(hash, record, outcome).await,
         }
     }
 }

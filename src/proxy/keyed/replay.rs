@@ -41,6 +41,9 @@ pub(super) async fn serve(
         };
         return Err(Refusal::new(Reason::IdempotencyNotKept, detail));
     };
+    // What many clients read slowly is held as often.
+    let mut held = proxy.buffered.begin();
+    held.grow(answer.body.len(), cx.state.limits.max_buffered)?;
     keyed.metrics.count(KeyedResult::Replayed);
     let status = StatusCode::from_u16(record.status).map_err(|_| Reason::Internal)?;
     let mut head = serve::head_of(status, &answer.head)?;

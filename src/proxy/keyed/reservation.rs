@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::records::{Store, hex, refusal};
 use crate::observe::log::UpstreamSent;
@@ -89,12 +89,19 @@ impl Reservation {
         }
         let begun = Instant::now();
         self.about.endpoint = endpoint;
-        let sent = match &self.store {
-            Store::Local(local) => local.sent(&self.hash, self.fence, &self.terms, self.about.clone()).await,
-            Store::Redis(shared) => {
-                let about = self.about.clone();
-                shared.sent(&self.hash, self.fence, self.claim, &self.terms, about).await
+        let about = self.about.clone();
+        let step = async {
+            match &self.store {
+                Store::Local(local) => local.sent(&self.hash, self.fence, &self.terms, about).await,
+                Store::Redis(shared) => shared.sent(&self.hash, self.fence, self.claim, &self.terms, about).await,
             }
+        };
+        let Ok(sent) = timeout_at(deadline, step).await else {
+            // A disk that hangs: the step may yet be made, and is undone then.
+            self.over = true;
+            self.failed(&StoreError::because("it does not answer"), "sent");
+            self.release_later();
+            return Err(Refusal::new(Reason::IdempotencyStore, "they took too long to write"));
         };
         metrics.sent_after(begun.elapsed().as_secs_f64());
         match sent {
@@ -130,6 +137,7 @@ impl Reservation {
         };
         if let Err(cause) = done {
             self.failed(&cause, "released");
+            self.release_later();
         }
     }
 
@@ -241,13 +249,31 @@ impl Reservation {
         self.over = true;
         match &self.store {
             Store::Local(local) => local.release(&self.hash, self.fence),
-            Store::Redis(shared) => {
-                let (shared, hash, fence) = (shared.clone(), self.hash, self.fence);
-                // Without a runtime the process ends, and its lease with it.
-                if let Ok(runtime) = Handle::try_current() {
-                    runtime.spawn(async move { drop(shared.release(&hash, fence).await) });
+            Store::Redis(_) => self.release_later(),
+        }
+    }
+
+    /// Frees the key beside the request, for as long as that can be of use: what was sent is unknown after that time.
+    fn release_later(&self) {
+        let (store, hash, fence) = (self.store.clone(), self.hash, self.fence);
+        let until = Instant::now() + self.terms.within;
+        let tries = async move {
+            let mut pause = FIRST;
+            loop {
+                let done = match &store {
+                    Store::Local(local) => local.forget(&hash, fence).await,
+                    Store::Redis(shared) => shared.release(&hash, fence).await.map(|_| ()),
+                };
+                if done.is_ok() || Instant::now() >= until {
+                    break;
                 }
+                sleep(pause).await;
+                pause = (pause * 2).min(LAST);
             }
+        };
+        // Without a runtime the process ends.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(tries);
         }
     }
 }

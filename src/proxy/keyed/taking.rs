@@ -35,8 +35,8 @@ const ROOM: usize = 64 << 10;
 
 /// What a task tells the client who began it.
 pub(super) enum Told {
-    /// The whole answer.
-    Whole(Box<ResponseHeader>, Bytes),
+    /// The whole answer, and the memory of its body.
+    Whole(Box<ResponseHeader>, Bytes, Held),
     /// The head of an answer whose body follows.
     Head(Box<ResponseHeader>),
 }
@@ -235,7 +235,10 @@ impl Taking {
             close(reservation, end, (status, answer), &keyed.metrics, &self.pipe, (cx, &result)).await;
         }
         match (result, std::mem::replace(&mut self.mode, Mode::Head)) {
-            (Ok(()), Mode::Gather(head)) => self.pipe.tell(Told::Whole(head, body)),
+            (Ok(()), Mode::Gather(head)) => {
+                let memory = std::mem::replace(&mut self.memory, self.proxy.buffered.begin());
+                self.pipe.tell(Told::Whole(head, body, memory));
+            }
             (Ok(()), Mode::Pass { .. }) => self.pipe.end(Ok(())),
             (Ok(()), _) => self.pipe.end(Err(Reason::Internal.into())),
             (Err(refusal), _) => self.pipe.end(Err(refusal)),

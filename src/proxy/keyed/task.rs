@@ -69,7 +69,7 @@ impl Proxy {
             Supervised::Late => Err(Reason::UpstreamTimeout.into()),
         };
         let sent = match told {
-            Ok(Told::Whole(head, body)) => {
+            Ok(Told::Whole(head, body, _memory)) => {
                 self.follow(cx, &client);
                 super::replay::whole(self, cx, route, down, timer, &head, body).await
             }

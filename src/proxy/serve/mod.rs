@@ -20,6 +20,7 @@ use super::caching::Stored;
 use super::coding::{self, Plan};
 use super::context::Context;
 use super::downstream::{Coder, Downstream, is_bodiless};
+use super::exchange::is_event_stream;
 use crate::policy::cache::status::{Forward, Handled};
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
@@ -128,6 +129,9 @@ pub(super) fn head(
     cx.status = head.status.as_u16();
     down.close |= proxy.lifecycle.ends(cx.listener.direction);
     let bodiless = is_bodiless(&cx.method, head.status);
+    if !bodiless && (route.stream || is_event_stream(head)) {
+        cx.deadline = Instant::now() + route.timeouts.stream_max;
+    }
     let written = match coding::plan(proxy, cx, route, &down.request().headers, head) {
         Plan::AsItIs => down.write_head(head, &route.response_headers, bodiless),
         Plan::Head(head) => down.write_head(&head, &route.response_headers, bodiless),

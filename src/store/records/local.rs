@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -41,12 +41,23 @@ pub struct Local {
     /// Records in the shards.
     live: AtomicU64,
     swept: AtomicUsize,
+    closed: AtomicBool,
 }
 
 /// Where what is done is kept.
 enum Kept {
     Memory(Memory),
     Disk(Arc<Disk>, Writer, Filter),
+}
+
+impl Kept {
+    /// The bytes of a finished record.
+    fn done(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
+        match self {
+            Kept::Memory(memory) => Ok(memory.get(hash)),
+            Kept::Disk(disk, ..) => disk.done(hash).map_err(StoreError::because),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -71,7 +82,8 @@ struct Live {
 
 impl Live {
     fn found(&mut self) -> Found {
-        let record = self.record.as_deref().filter(|_| self.state != State::Reserved).cloned();
+        let record = self.record.as_deref().filter(|_| self.state != State::Reserved);
+        let record = record.map(|record| Record { fence: self.fence, ..record.clone() });
         let changed = self.changed.get_or_insert_with(|| watch::Sender::new(())).subscribe();
         Found { state: self.state, claim: self.claim, record, changed: Some(changed) }
     }
@@ -87,6 +99,7 @@ impl Live {
         self.state = State::Unknown;
         if let Some(record) = &mut self.record {
             record.state = State::Unknown;
+            self.claim = record.claim;
         }
         self.tell();
         self.record.as_deref()
@@ -111,6 +124,12 @@ impl Local {
         let local = Self::new(Kept::Disk(disk, writer, filter), most, u64::MAX, sealer, clock);
         for (hash, bytes) in open {
             let mut record = Record::read(&hash, &bytes, &local.sealer).map_err(StoreError::because)?;
+            // Its answer was written down before what says that there is none.
+            if local.kept.done(&hash)?.is_some_and(|done| {
+                Record::read(&hash, &done, &local.sealer).is_ok_and(|done| done.sent == record.sent)
+            }) {
+                continue;
+            }
             record.state = State::Unknown;
             let live = Live {
                 state: State::Unknown,
@@ -137,6 +156,7 @@ impl Local {
             fences: AtomicU64::new(1),
             live: AtomicU64::new(0),
             swept: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -157,11 +177,11 @@ impl Local {
         }
     }
 
-    /// Takes a key, or tells what is known of it. No I/O but a look-up.
+    /// Takes a key, or tells what is known of it. No I/O but a look-up of a key that may have been seen before.
     ///
     /// # Errors
     /// Where it could not be written down later: nothing is begun then.
-    pub fn reserve(&self, hash: &Hash, claim: Claim, terms: &Terms) -> Result<Reserve, StoreError> {
+    pub async fn reserve(&self, hash: &Hash, claim: Claim, terms: &Terms) -> Result<Reserve, StoreError> {
         if let Some(cause) = self.broken() {
             return Err(StoreError::Unavailable(cause));
         }
@@ -174,7 +194,7 @@ impl Local {
                 }
                 shard.left
             };
-            if let Some(record) = self.done(hash, now)? {
+            if let Some(record) = self.done(hash, now).await? {
                 return Ok(Reserve::Found(Box::new(Found {
                     state: State::Done,
                     claim: record.claim,
@@ -198,6 +218,11 @@ impl Local {
 
     fn occupied(&self, hash: &Hash, live: &mut Live, claim: Claim, terms: &Terms, now: u64) -> Reserve {
         match live.state {
+            // It was taken to be sent anew, and was not: nobody knows more of it than before.
+            State::Reserved if live.until < now && live.record.is_some() => {
+                live.fence = self.fences.fetch_add(1, Ordering::Relaxed);
+                live.becomes_unknown();
+            }
             // The one who has it waited for too long: whatever it still does, it is not to send.
             State::Reserved if live.until < now => {
                 live.fence = self.fences.fetch_add(1, Ordering::Relaxed);
@@ -229,11 +254,17 @@ impl Local {
         Ok(())
     }
 
-    fn done(&self, hash: &Hash, now: u64) -> Result<Option<Record>, StoreError> {
+    /// A finished record. The database is asked by a thread that may wait: a disk that is slow, or hangs, holds up who asks
+    /// and nobody else.
+    async fn done(&self, hash: &Hash, now: u64) -> Result<Option<Record>, StoreError> {
         let bytes = match &self.kept {
-            Kept::Memory(memory) => memory.get(hash),
             Kept::Disk(_, _, filter) if !filter.may_have(hash) => None,
-            Kept::Disk(disk, ..) => disk.done(hash).map_err(StoreError::because)?,
+            Kept::Disk(disk, ..) => {
+                let (disk, hash) = (disk.clone(), *hash);
+                let asked = tokio::task::spawn_blocking(move || disk.done(&hash));
+                asked.await.map_err(StoreError::because)?.map_err(StoreError::because)?
+            }
+            Kept::Memory(_) => self.kept.done(hash)?,
         };
         let Some(bytes) = bytes else { return Ok(None) };
         let record = Record::read(hash, &bytes, &self.sealer).map_err(StoreError::because)?;
@@ -242,6 +273,7 @@ impl Local {
 
     /// Writes what waits to be written, and ends. Nothing can be sent any more.
     pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
         if let Kept::Disk(_, writer, _) = &self.kept {
             writer.close();
         }

@@ -68,6 +68,8 @@ impl Seen {
 pub struct Record {
     /// Where it stands; never reserved: such a record is not kept.
     pub state: State,
+    /// Under which number it is held now: who acts upon what he saw of it names it. It is not written with the rest.
+    pub fence: u64,
     /// What it was made for.
     pub claim: Claim,
     /// When its key was seen first.
@@ -180,7 +182,7 @@ impl Record {
             _ if flags & SEALED == 0 => Some(answer(Bytes::copy_from_slice(reader.0))?),
             _ => Some(answer(sealer.open(hash, reader.0)?.into())?),
         };
-        Ok(Record { state, claim, created, sent, overdue, expires, about, status, seen, answer })
+        Ok(Record { state, fence: 0, claim, created, sent, overdue, expires, about, status, seen, answer })
     }
 }
 
@@ -237,6 +239,7 @@ pub(super) mod tests {
     pub(in crate::store::records) fn done() -> Record {
         Record {
             state: State::Done,
+            fence: 0,
             claim: Claim { fingerprint: [3; 16], credential: [4; 16] },
             created: 1_000,
             sent: 1_001,
@@ -258,7 +261,7 @@ pub(super) mod tests {
     }
 
     fn sealers() -> [Sealer; 2] {
-        [Sealer::default(), Sealer::new([("k1".to_owned(), [7; 32])])]
+        [Sealer::default(), Sealer::new([("k1".to_owned(), [7; 32].into())])]
     }
 
     #[test]

@@ -124,17 +124,37 @@ impl Redis {
 
     /// What the server is. An error where it cannot be used at all: a replica, a cluster.
     ///
-    /// From now on a replica has to confirm what is sent, or need not, as there are replicas now or not. Asked again
-    /// while a master is cut off from its replicas, it would be believed that it has none: so ask when the configuration
-    /// is loaded, and by an operator's word, not all the time.
-    pub async fn examine(&self) -> Result<Facts, Error> {
+    /// From now on a replica has to confirm what is sent, if there is one. That there is none any more is believed by an
+    /// operator's word alone (`alone`): a master that is cut off from its replicas says so too.
+    pub async fn examine(&self, alone: bool) -> Result<Facts, Error> {
         let info = self.link.ask(&redis::cmd("INFO")).await?;
         let info: String = redis::from_redis_value(info).map_err(|_| Error::Unexpected("expected text of INFO"))?;
         let mut facts = facts::facts(&info)?;
-        self.replicas.store(if facts.replicas == 0 { ALONE } else { REPLICATED }, Relaxed);
+        self.notice(facts.replicas, alone);
         facts.aof_fsync = self.setting("appendfsync").await;
         facts.snapshots = self.setting("save").await;
         Ok(facts)
+    }
+
+    /// Looks whether there are replicas by now: one that was away when the server was examined is asked from now on.
+    pub async fn look_for_replicas(&self) -> Result<(), Error> {
+        let info = self.link.ask(redis::cmd("INFO").arg("replication")).await?;
+        let info: String = redis::from_redis_value(info).map_err(|_| Error::Unexpected("expected text of INFO"))?;
+        self.notice(facts::replicas(&info)?, false);
+        Ok(())
+    }
+
+    fn notice(&self, replicas: u64, alone: bool) {
+        match replicas {
+            0 if alone => self.replicas.store(ALONE, Relaxed),
+            0 => drop(self.replicas.compare_exchange(UNASKED, ALONE, Relaxed, Relaxed)),
+            _ => self.replicas.store(REPLICATED, Relaxed),
+        }
+    }
+
+    /// Whether one of its replicas has to confirm what is sent.
+    pub fn is_replicated(&self) -> bool {
+        self.replicas.load(Relaxed) == REPLICATED
     }
 
     /// A setting of the server; servers that others run do not tell.
@@ -261,7 +281,7 @@ impl Redis {
     /// to wait.
     async fn replicated(&self) -> Result<bool, Error> {
         if self.replicas.load(Relaxed) == UNASKED {
-            self.examine().await?;
+            self.examine(false).await?;
         }
         Ok(self.replicas.load(Relaxed) == REPLICATED)
     }

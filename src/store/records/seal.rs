@@ -8,6 +8,8 @@
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 
+use zeroize::{Zeroize, Zeroizing};
+
 use super::record::{ReadError, Reader};
 use crate::policy::idempotency::Hash;
 
@@ -37,14 +39,16 @@ impl KeyType for Length {
 }
 
 impl Sealer {
-    /// With these keys, each with its name. The given bytes are overwritten: what is left of them is inside the library.
-    pub fn new(keys: impl IntoIterator<Item = (String, [u8; KEY])>) -> Self {
-        let extract = |(id, mut key): (String, [u8; KEY])| {
-            let extracted = Salt::new(HKDF_SHA256, b"outboard idempotency records").extract(&key);
-            zeroize::Zeroize::zeroize(&mut key);
-            (id, extracted)
-        };
-        Sealer { keys: keys.into_iter().map(extract).collect() }
+    /// With these keys, each with its name.
+    pub fn new(keys: impl IntoIterator<Item = (String, Zeroizing<[u8; KEY]>)>) -> Self {
+        let mut sealer = Sealer::default();
+        keys.into_iter().for_each(|(id, key)| sealer.add(id, &key));
+        sealer
+    }
+
+    /// Adds a key. What is kept of it is derived, inside the library.
+    pub fn add(&mut self, id: String, key: &Zeroizing<[u8; KEY]>) {
+        self.keys.push((id, Salt::new(HKDF_SHA256, b"outboard idempotency records").extract(&key[..])));
     }
 
     /// Whether anything is encrypted.
@@ -94,7 +98,7 @@ fn derived(key: &Prk, salt: &[u8; SALT]) -> Option<LessSafeKey> {
     let mut bytes = [0; KEY];
     key.expand(&[salt], Length).ok()?.fill(&mut bytes).ok()?;
     let key = UnboundKey::new(&AES_256_GCM, &bytes).ok().map(LessSafeKey::new);
-    zeroize::Zeroize::zeroize(&mut bytes);
+    bytes.zeroize();
     key
 }
 
@@ -111,20 +115,20 @@ mod tests {
 
     #[test]
     fn keys_rotate_and_what_the_old_one_encrypted_is_still_read() {
-        let old = Sealer::new([("k1".to_owned(), [1; KEY])]);
-        let both = Sealer::new([("k2".to_owned(), [2; KEY]), ("k1".to_owned(), [1; KEY])]);
-        let new = Sealer::new([("k2".to_owned(), [2; KEY])]);
+        let old = Sealer::new([("k1".to_owned(), [1; KEY].into())]);
+        let both = Sealer::new([("k2".to_owned(), [2; KEY].into()), ("k1".to_owned(), [1; KEY].into())]);
+        let new = Sealer::new([("k2".to_owned(), [2; KEY].into())]);
         let (by_old, by_new) = (sealed(&old, b"pay_1"), sealed(&both, b"pay_2"));
         assert_eq!(both.open(&[1; 16], &by_old), Ok(b"pay_1".to_vec()));
         assert_eq!(new.open(&[1; 16], &by_new), Ok(b"pay_2".to_vec()));
         assert_eq!(new.open(&[1; 16], &by_old), Err(ReadError::Key("k1".into())));
-        let namesake = Sealer::new([("k1".to_owned(), [3; KEY])]);
+        let namesake = Sealer::new([("k1".to_owned(), [3; KEY].into())]);
         assert_eq!(namesake.open(&[1; 16], &by_old), Err(ReadError::Key("k1".into())));
     }
 
     #[test]
     fn the_same_text_is_never_encrypted_to_the_same_bytes() {
-        let sealer = Sealer::new([("k1".to_owned(), [1; KEY])]);
+        let sealer = Sealer::new([("k1".to_owned(), [1; KEY].into())]);
         let (one, two) = (sealed(&sealer, b"4111111111111111"), sealed(&sealer, b"4111111111111111"));
         assert_ne!(one, two);
         assert!(!one.windows(16).any(|w| w == b"4111111111111111"));

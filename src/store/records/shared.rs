@@ -50,12 +50,13 @@ impl Shared {
         }
     }
 
-    /// Asks the server what it is. One that drops records for want of memory is not used.
+    /// Asks the server what it is. One that drops records for want of memory is not used. `alone`: an operator says that it is
+    /// to be believed if it has no replicas any more.
     ///
     /// # Errors
     /// Where it cannot be asked, or cannot be used.
-    pub async fn examine(&self) -> Result<Facts, StoreError> {
-        let facts = self.told(self.redis.examine().await)?;
+    pub async fn examine(&self, alone: bool) -> Result<Facts, StoreError> {
+        let facts = self.told(self.redis.examine(alone).await)?;
         if facts.evicts() && facts.maxmemory > 0 {
             let cause: Arc<str> = format!(
                 "redis drops keys when its memory is full (maxmemory-policy {}): a record that is dropped is a second charge; \
@@ -70,11 +71,12 @@ impl Shared {
         Ok(facts)
     }
 
-    /// Counts the records that are at work, or of unknown outcome.
+    /// Counts the records that are at work, or of unknown outcome, and looks whether there are replicas by now.
     ///
     /// # Errors
     /// Where it cannot be asked.
     pub async fn count(&self) -> Result<(), StoreError> {
+        self.told(self.redis.look_for_replicas().await)?;
         let counted = self.told(self.redis.counts().await)?;
         let now = (self.clock)();
         *self.counts.lock() = Counts {
@@ -94,6 +96,11 @@ impl Shared {
     /// Why nothing may be sent; none while it may.
     pub fn broken(&self) -> Option<Arc<str>> {
         if self.works.load(Ordering::Acquire) { None } else { self.broken.lock().clone() }
+    }
+
+    /// Whether a replica has to confirm what is sent.
+    pub fn is_replicated(&self) -> bool {
+        self.redis.is_replicated()
     }
 
     /// Whether it did what it was asked last, and may be used.
@@ -200,18 +207,22 @@ impl Shared {
         self.told(self.redis.release(hash, fence).await)
     }
 
-    /// A person, or the application, says how an unknown outcome was. False: it is not unknown.
+    /// A person, or the application, says how an unknown outcome was, of the record that was looked at. False: it is another
+    /// one by now, or not unknown any more.
     ///
     /// # Errors
     /// Where that is not certain.
-    pub async fn resolve(&self, hash: &Hash, outcome: Option<(u16, Option<Answer>)>) -> Result<bool, StoreError> {
-        let Some(held) = self.told(self.redis.get(hash).await)? else { return Ok(false) };
-        let record = self.record(hash, &held)?;
+    pub async fn resolve(
+        &self,
+        hash: &Hash,
+        record: &Record,
+        outcome: Option<(u16, Option<Answer>)>,
+    ) -> Result<bool, StoreError> {
         let resolved = match outcome {
-            None => self.redis.resolve_not_charged(hash, held.fence).await,
+            None => self.redis.resolve_not_charged(hash, record.fence).await,
             Some((status, answer)) => {
-                let bytes = self.answer(hash, record.claim, record.about, status, answer);
-                self.redis.resolve_done(hash, held.fence, status, &bytes).await
+                let bytes = self.answer(hash, record.claim, record.about.clone(), status, answer);
+                self.redis.resolve_done(hash, record.fence, status, &bytes).await
             }
         };
         self.told(resolved)
@@ -260,11 +271,23 @@ impl Shared {
         let record = Record::read(hash, bytes, &self.sealer).map_err(StoreError::because)?;
         // By our clock: the server's may stand elsewhere.
         let ago = |time: std::time::Duration| (self.clock)().saturating_sub(time.as_millis() as u64);
-        Ok(Record { state, created: ago(held.age), sent: ago(held.sent_ago), ..record })
+        Ok(Record { state, fence: held.fence, created: ago(held.age), sent: ago(held.sent_ago), ..record })
     }
 }
 
 /// A record as it is written there: its times are the server's.
 fn bare(state: State, claim: Claim, about: About, status: u16, answer: Option<Answer>) -> Record {
-    Record { state, claim, created: 0, sent: 0, overdue: 0, expires: 0, about, status, seen: Seen::Untold, answer }
+    Record {
+        state,
+        fence: 0,
+        claim,
+        created: 0,
+        sent: 0,
+        overdue: 0,
+        expires: 0,
+        about,
+        status,
+        seen: Seen::Untold,
+        answer,
+    }
 }

@@ -12,11 +12,11 @@ impl Local {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn get(&self, hash: &Hash) -> Result<Option<Record>, StoreError> {
+    pub async fn get(&self, hash: &Hash) -> Result<Option<Record>, StoreError> {
         if let Some(live) = self.shard(hash).live.get(hash) {
-            return Ok(live.record.as_deref().cloned());
+            return Ok(live.record.as_deref().map(|record| Record { fence: live.fence, ..record.clone() }));
         }
-        self.done(hash, (self.clock)())
+        self.done(hash, (self.clock)()).await
     }
 
     /// Records of unknown outcome or at work, the oldest first.
@@ -25,7 +25,11 @@ impl Local {
         for shard in &self.shards {
             let shard = shard.lock();
             let of_state = shard.live.iter().filter(|(_, live)| live.state == state);
-            found.extend(of_state.filter_map(|(hash, live)| Some((*hash, (**live.record.as_ref()?).clone()))));
+            let shown = of_state.filter_map(|(hash, live)| {
+                let record = live.record.as_deref()?;
+                Some((*hash, Record { fence: live.fence, ..record.clone() }))
+            });
+            found.extend(shown);
         }
         found.sort_unstable_by_key(|(hash, record)| (record.sent, *hash));
         found.truncate(most);
@@ -70,23 +74,24 @@ impl Local {
             Kept::Disk(_, _, filter) => filter.sweep(now),
         }
         let at = self.swept.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        let mut over = Vec::new();
         let mut shard = self.shards[at].lock();
-        for (hash, live) in &mut shard.live {
+        let mut over = 0;
+        // Under the lock to the end: what is removed is what was looked at.
+        shard.live.retain(|hash, live| {
             if live.state == State::Sent && live.until < now {
                 let record = live.becomes_unknown().map(|record| record.write(hash, &self.sealer));
                 self.note(record.map(|record| Order::Open(*hash, record)));
             }
             let ended = live.record.as_ref().is_some_and(|record| record.expires <= now);
-            if ended && live.state == State::Unknown {
-                over.push((*hash, live.fence));
+            let ends = ended && live.state == State::Unknown;
+            if ends {
+                self.note(Some(Order::Remove(*hash)));
+                over += 1;
             }
-        }
-        drop(shard);
-        for (hash, fence) in over {
-            self.note(Some(Order::Remove(hash)));
-            self.leave(&hash, fence);
-        }
+            !ends
+        });
+        shard.left += over;
+        self.live.fetch_sub(over, Ordering::Relaxed);
     }
 
     /// Learns which keys were there at the start, so that the database need not be asked for others. To be called once, by a
@@ -97,15 +102,17 @@ impl Local {
     pub fn learn(&self) -> Result<(), StoreError> {
         let Kept::Disk(disk, _, filter) = &self.kept else { return Ok(()) };
         let mut last = Hash::default();
-        loop {
+        while !self.closed.load(Ordering::Relaxed) {
             let hashes = disk.hashes(&last, LEARNT).map_err(StoreError::because)?;
             hashes.iter().for_each(|hash| filter.put_old(hash));
             match hashes.last() {
                 Some(hash) => last = *hash,
-                None => break,
+                None => {
+                    filter.is_complete();
+                    break;
+                }
             }
         }
-        filter.is_complete();
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{Kept, Live, Local};
-use crate::policy::idempotency::{Hash, State, Terms};
+use crate::policy::idempotency::{Claim, Hash, State, Terms};
 use crate::store::records::writer::Order;
 use crate::store::records::{About, Answer, Record, Seen, StoreError};
 
@@ -24,6 +24,7 @@ impl Local {
             let overdue = now + terms.within.as_millis() as u64;
             let record = Record {
                 state: State::Sent,
+                fence,
                 claim: live.claim,
                 created: live.record.as_ref().map_or(now, |before| before.created),
                 sent: now,
@@ -73,6 +74,8 @@ impl Local {
             let mut shard = self.shard(hash);
             let Some(live) = shard.live.get_mut(hash).filter(|live| live.fence == fence) else { return Ok(false) };
             let Some(record) = &mut live.record else { return Ok(false) };
+            // However long the disk takes: nobody says meanwhile that its outcome is unknown, which would be written behind it.
+            (live.state, live.until) = (State::Sent, u64::MAX);
             let done = Record { state: State::Done, status, answer, ..(**record).clone() };
             (record.expires, done.write(hash, &self.sealer))
         };
@@ -125,9 +128,11 @@ impl Local {
     /// # Errors
     /// Where that cannot be written down.
     pub async fn forget(&self, hash: &Hash, fence: u64) -> Result<(), StoreError> {
-        let is_sent = |live: &Live| live.fence == fence && live.state == State::Sent;
-        if !self.shard(hash).live.get(hash).is_some_and(is_sent) {
-            return Ok(());
+        {
+            let mut shard = self.shard(hash);
+            let is_sent = |live: &&mut Live| live.fence == fence && live.state == State::Sent;
+            let Some(live) = shard.live.get_mut(hash).filter(is_sent) else { return Ok(()) };
+            live.until = u64::MAX;
         }
         let done = self.write(Order::Remove(*hash)).await;
         match done {
@@ -137,26 +142,33 @@ impl Local {
         done
     }
 
-    /// Takes a key whose outcome is unknown, to find it out or to send it again. What is on the disk of it stays until then.
-    pub fn retake(&self, hash: &Hash, terms: &Terms) -> Option<u64> {
+    /// Takes a key whose outcome is unknown, to send it again for this claim. What is on the disk of it stays until then.
+    /// `seen`: the fence of the record that was looked at; none where it is another one by now.
+    pub fn retake(&self, hash: &Hash, seen: u64, claim: Claim, terms: &Terms) -> Option<u64> {
         let mut shard = self.shard(hash);
-        let live = shard.live.get_mut(hash).filter(|live| live.state == State::Unknown)?;
+        let is_it = |live: &&mut Live| live.state == State::Unknown && live.fence == seen;
+        let live = shard.live.get_mut(hash).filter(is_it)?;
+        live.claim = claim;
         live.fence = self.fences.fetch_add(1, Ordering::Relaxed);
         (live.state, live.until) = (State::Reserved, (self.clock)() + terms.lease.as_millis() as u64);
         Some(live.fence)
     }
 
     /// A person, or the application, says how an unknown outcome was: it was carried out (status and answer), or not (none).
-    /// False: its outcome is not unknown, or it is not there.
+    /// `seen`: the fence of the record that was looked at. False: it is another one by now, or not unknown any more.
     ///
     /// # Errors
     /// Where it cannot be written down: it stays unknown.
-    pub async fn resolve(&self, hash: &Hash, outcome: Option<(u16, Option<Answer>)>) -> Result<bool, StoreError> {
+    pub async fn resolve(
+        &self,
+        hash: &Hash,
+        seen: u64,
+        outcome: Option<(u16, Option<Answer>)>,
+    ) -> Result<bool, StoreError> {
         let fence = {
             let mut shard = self.shard(hash);
-            let Some(live) = shard.live.get_mut(hash).filter(|live| live.state == State::Unknown) else {
-                return Ok(false);
-            };
+            let is_it = |live: &&mut Live| live.state == State::Unknown && live.fence == seen;
+            let Some(live) = shard.live.get_mut(hash).filter(is_it) else { return Ok(false) };
             live.fence = self.fences.fetch_add(1, Ordering::Relaxed);
             // Whoever comes meanwhile waits for what is said of it.
             (live.state, live.until) = (State::Sent, u64::MAX);

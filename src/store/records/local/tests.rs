@@ -30,15 +30,15 @@ impl Stage {
         self.now.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
     }
 
-    fn mine(&self) -> u64 {
-        match self.local.reserve(&K, CLAIM, &TERMS).unwrap() {
+    async fn mine(&self) -> u64 {
+        match self.local.reserve(&K, CLAIM, &TERMS).await.unwrap() {
             Reserve::Mine(fence) => fence,
             Reserve::Found(found) => panic!("{:?}", found.state),
         }
     }
 
-    fn state(&self) -> Option<State> {
-        match self.local.reserve(&K, CLAIM, &TERMS).unwrap() {
+    async fn state(&self) -> Option<State> {
+        match self.local.reserve(&K, CLAIM, &TERMS).await.unwrap() {
             Reserve::Mine(fence) => {
                 self.local.release(&K, fence);
                 None
@@ -47,8 +47,21 @@ impl Stage {
         }
     }
 
+    /// The fence under which the record is held now.
+    fn fence(&self) -> u64 {
+        self.local.shard(&K).live.get(&K).map_or(0, |live| live.fence)
+    }
+
+    async fn resolve(&self, outcome: Option<(u16, Option<Answer>)>) -> Result<bool, StoreError> {
+        self.local.resolve(&K, self.fence(), outcome).await
+    }
+
+    fn retake(&self) -> Option<u64> {
+        self.local.retake(&K, self.fence(), CLAIM, &TERMS)
+    }
+
     async fn sent(&self) -> u64 {
-        let fence = self.mine();
+        let fence = self.mine().await;
         assert_eq!(self.local.sent(&K, fence, &TERMS, about()).await, Ok(true));
         fence
     }
@@ -65,21 +78,21 @@ fn answer() -> Option<Answer> {
 #[tokio::test]
 async fn the_way_of_a_record_from_reserved_to_done_and_to_its_end() {
     let stage = Stage::new(10);
-    let fence = stage.mine();
-    assert_eq!(stage.state(), Some(State::Reserved));
+    let fence = stage.mine().await;
+    assert_eq!(stage.state().await, Some(State::Reserved));
     assert_eq!(stage.local.sent(&K, fence, &TERMS, about()).await, Ok(true));
     assert_eq!(stage.local.sent(&K, fence, &TERMS, about()).await, Ok(true), "an attempt after the first");
-    assert_eq!(stage.state(), Some(State::Sent));
+    assert_eq!(stage.state().await, Some(State::Sent));
     assert_eq!(stage.local.finish(&K, fence, 201, answer()).await, Ok(true));
-    let Reserve::Found(found) = stage.local.reserve(&K, CLAIM, &TERMS).unwrap() else { panic!("free") };
+    let Reserve::Found(found) = stage.local.reserve(&K, CLAIM, &TERMS).await.unwrap() else { panic!("free") };
     let record = found.record.unwrap();
     assert_eq!((found.state, record.status, record.answer, found.claim), (State::Done, 201, answer(), CLAIM));
     let done = Counts { done: 1, ..Counts::default() };
     assert_eq!(stage.local.counts(), done);
     stage.pass(Duration::from_secs(86_399));
-    assert_eq!(stage.state(), Some(State::Done));
+    assert_eq!(stage.state().await, Some(State::Done));
     stage.pass(Duration::from_secs(2));
-    assert_eq!(stage.state(), None);
+    assert_eq!(stage.state().await, None);
     stage.local.sweep();
     assert_eq!(stage.local.counts(), Counts::default());
 }
@@ -87,13 +100,13 @@ async fn the_way_of_a_record_from_reserved_to_done_and_to_its_end() {
 #[tokio::test]
 async fn what_was_not_sent_is_released_or_taken_over_and_its_owner_may_send_nothing() {
     let stage = Stage::new(10);
-    let first = stage.mine();
+    let first = stage.mine().await;
     stage.local.release(&K, first);
-    let second = stage.mine();
+    let second = stage.mine().await;
     stage.pass(Duration::from_secs(30));
-    assert_eq!(stage.state(), Some(State::Reserved), "the lease is not over yet");
+    assert_eq!(stage.state().await, Some(State::Reserved), "the lease is not over yet");
     stage.pass(Duration::from_millis(1));
-    let third = stage.mine();
+    let third = stage.mine().await;
     assert!(first < second && second < third);
     for overtaken in [first, second] {
         assert_eq!(stage.local.sent(&K, overtaken, &TERMS, about()).await, Ok(false));
@@ -109,19 +122,19 @@ async fn what_was_sent_is_never_free_by_itself_before_its_end() {
     let stage = Stage::new(10);
     let fence = stage.sent().await;
     stage.local.release(&K, fence);
-    assert_eq!(stage.state(), Some(State::Sent), "only what was not sent is released");
+    assert_eq!(stage.state().await, Some(State::Sent), "only what was not sent is released");
     stage.pass(Duration::from_secs(20));
-    assert_eq!(stage.state(), Some(State::Sent));
+    assert_eq!(stage.state().await, Some(State::Sent));
     stage.pass(Duration::from_millis(1));
-    assert_eq!(stage.state(), Some(State::Unknown), "its owner should have ended");
+    assert_eq!(stage.state().await, Some(State::Unknown), "its owner should have ended");
     for _ in 0..100 {
         stage.local.sweep();
         stage.pass(Duration::from_secs(860));
-        assert_eq!(stage.state(), Some(State::Unknown));
+        assert_eq!(stage.state().await, Some(State::Unknown));
     }
     stage.pass(Duration::from_secs(1_000));
     (0..SHARDS).for_each(|_| stage.local.sweep());
-    assert_eq!((stage.state(), stage.local.counts()), (None, Counts::default()));
+    assert_eq!((stage.state().await, stage.local.counts()), (None, Counts::default()));
 }
 
 #[tokio::test]
@@ -129,57 +142,92 @@ async fn an_owner_who_comes_late_may_say_how_it_was_unless_somebody_else_did() {
     let stage = Stage::new(10);
     let fence = stage.sent().await;
     stage.pass(Duration::from_secs(21));
-    assert_eq!(stage.state(), Some(State::Unknown));
+    assert_eq!(stage.state().await, Some(State::Unknown));
     assert_eq!(stage.local.finish(&K, fence, 201, answer()).await, Ok(true));
-    assert_eq!(stage.state(), Some(State::Done));
+    assert_eq!(stage.state().await, Some(State::Done));
 
     let stage = Stage::new(10);
     let fence = stage.sent().await;
     stage.local.unknown(&K, fence, 0, Seen::Head);
     assert_eq!(stage.local.open(State::Unknown, 9)[0].1.seen, Seen::Head);
-    assert_eq!(stage.local.resolve(&K, None).await, Ok(true));
+    assert_eq!(stage.resolve(None).await, Ok(true));
     assert_eq!(stage.local.finish(&K, fence, 201, answer()).await, Ok(false));
-    assert_eq!(stage.state(), None);
+    assert_eq!(stage.state().await, None);
 }
 
 #[tokio::test]
 async fn a_person_resolves_what_is_unknown_and_nothing_else() {
     let stage = Stage::new(10);
-    assert_eq!(stage.local.resolve(&K, None).await, Ok(false));
-    let fence = stage.mine();
-    assert_eq!(stage.local.resolve(&K, None).await, Ok(false));
+    assert_eq!(stage.resolve(None).await, Ok(false));
+    let fence = stage.mine().await;
+    assert_eq!(stage.resolve(None).await, Ok(false));
     stage.local.sent(&K, fence, &TERMS, about()).await.unwrap();
-    assert_eq!(stage.local.resolve(&K, None).await, Ok(false));
+    assert_eq!(stage.resolve(None).await, Ok(false));
     stage.local.unknown(&K, fence, 0, Seen::All);
     assert_eq!(stage.local.counts().unknown, 1);
-    assert_eq!(stage.local.resolve(&K, Some((201, answer()))).await, Ok(true));
-    assert_eq!(stage.local.resolve(&K, None).await, Ok(false), "it is done");
-    assert_eq!(stage.local.get(&K).unwrap().unwrap().answer, answer());
+    assert_eq!(stage.resolve(Some((201, answer()))).await, Ok(true));
+    assert_eq!(stage.resolve(None).await, Ok(false), "it is done");
+    assert_eq!(stage.local.get(&K).await.unwrap().unwrap().answer, answer());
 }
 
 #[tokio::test]
 async fn what_is_taken_anew_and_not_sent_is_unknown_again() {
     let stage = Stage::new(10);
     let fence = stage.sent().await;
-    assert_eq!(stage.local.retake(&K, &TERMS), None);
+    assert_eq!(stage.retake(), None);
     stage.local.unknown(&K, fence, 0, Seen::All);
-    let again = stage.local.retake(&K, &TERMS).unwrap();
-    assert_eq!(stage.state(), Some(State::Reserved));
-    assert_eq!(stage.local.retake(&K, &TERMS), None, "by one alone");
+    let again = stage.retake().unwrap();
+    assert_eq!(stage.state().await, Some(State::Reserved));
+    assert_eq!(stage.retake(), None, "by one alone");
     stage.local.release(&K, again);
-    assert_eq!(stage.state(), Some(State::Unknown));
-    let again = stage.local.retake(&K, &TERMS).unwrap();
+    assert_eq!(stage.state().await, Some(State::Unknown));
+    let again = stage.retake().unwrap();
     assert_eq!(stage.local.sent(&K, again, &TERMS, about()).await, Ok(true));
     assert_eq!(stage.local.forget(&K, again).await, Ok(()));
-    assert_eq!(stage.state(), None);
+    assert_eq!(stage.state().await, None);
+}
+
+#[tokio::test]
+async fn what_was_seen_of_an_earlier_record_says_nothing_of_a_later_one() {
+    let stage = Stage::new(10);
+    let fence = stage.sent().await;
+    stage.local.unknown(&K, fence, 0, Seen::All);
+    let seen = stage.local.open(State::Unknown, 1)[0].1.fence;
+    // Another try asked too, was quicker, and sent it anew: of that nobody knows either.
+    let again = stage.local.retake(&K, seen, CLAIM, &TERMS).unwrap();
+    assert_eq!(stage.local.sent(&K, again, &TERMS, about()).await, Ok(true));
+    stage.local.unknown(&K, again, 0, Seen::All);
+    assert_eq!(stage.local.retake(&K, seen, CLAIM, &TERMS), None);
+    assert_eq!(stage.local.resolve(&K, seen, None).await, Ok(false));
+    assert_eq!(stage.local.resolve(&K, seen, Some((200, None))).await, Ok(false));
+    assert_eq!(stage.state().await, Some(State::Unknown));
+}
+
+#[tokio::test]
+async fn what_is_sent_anew_is_the_new_tries_record_and_one_that_never_sends_leaves_the_old() {
+    let stage = Stage::new(10);
+    let fence = stage.sent().await;
+    stage.local.unknown(&K, fence, 0, Seen::All);
+    let other = Claim { credential: [9; 16], ..CLAIM };
+    let again = stage.local.retake(&K, fence, other, &TERMS).unwrap();
+    stage.pass(Duration::from_secs(31));
+    // Its lease is over: the key is not anybody's, the outcome is as unknown as before.
+    assert_eq!(stage.state().await, Some(State::Unknown));
+    assert_eq!(stage.local.sent(&K, again, &TERMS, about()).await, Ok(false));
+    let Reserve::Found(found) = stage.local.reserve(&K, CLAIM, &TERMS).await.unwrap() else { panic!("free") };
+    assert_eq!(found.claim, CLAIM);
+    let again = stage.local.retake(&K, stage.fence(), other, &TERMS).unwrap();
+    assert_eq!(stage.local.sent(&K, again, &TERMS, about()).await, Ok(true));
+    assert_eq!(stage.local.finish(&K, again, 201, answer()).await, Ok(true));
+    assert_eq!(stage.local.get(&K).await.unwrap().unwrap().claim, other);
 }
 
 #[tokio::test]
 async fn who_waits_is_told_of_every_end() {
     for end in 0..4 {
         let stage = Stage::new(10);
-        let fence = if end == 0 { stage.mine() } else { stage.sent().await };
-        let Reserve::Found(mut found) = stage.local.reserve(&K, CLAIM, &TERMS).unwrap() else { panic!("free") };
+        let fence = if end == 0 { stage.mine().await } else { stage.sent().await };
+        let Reserve::Found(mut found) = stage.local.reserve(&K, CLAIM, &TERMS).await.unwrap() else { panic!("free") };
         let changed = found.changed.as_mut().unwrap();
         assert!(!changed.has_changed().unwrap());
         match end {
@@ -197,15 +245,15 @@ async fn where_there_is_no_room_new_keys_are_refused_and_live_ones_stay() {
     let stage = Stage::new(2);
     let fence = stage.sent().await;
     stage.local.finish(&K, fence, 201, answer()).await.unwrap();
-    assert!(matches!(stage.local.reserve(&[2; 16], CLAIM, &TERMS), Ok(Reserve::Mine(_))));
-    assert!(matches!(stage.local.reserve(&[3; 16], CLAIM, &TERMS), Err(StoreError::Full(2))));
-    assert_eq!(stage.state(), Some(State::Done));
+    assert!(matches!(stage.local.reserve(&[2; 16], CLAIM, &TERMS).await, Ok(Reserve::Mine(_))));
+    assert!(matches!(stage.local.reserve(&[3; 16], CLAIM, &TERMS).await, Err(StoreError::Full(2))));
+    assert_eq!(stage.state().await, Some(State::Done));
 
     let stage = Stage::new(1_000);
     let fence = stage.sent().await;
     let long = Answer { head: Bytes::new(), body: vec![0; 1 << 20].into() };
     stage.local.finish(&K, fence, 201, Some(long)).await.unwrap();
-    let refused = stage.local.reserve(&[3; 16], CLAIM, &TERMS).err().unwrap().to_string();
+    let refused = stage.local.reserve(&[3; 16], CLAIM, &TERMS).await.err().unwrap().to_string();
     assert!(refused.contains("stores.data_dir"), "{refused}");
 }
 
@@ -253,13 +301,13 @@ proptest! {
             let nth = |n: usize| tries.iter().rev().nth(n).copied();
             match step {
                 Step::Reserve => {
-                    if let Ok(Reserve::Mine(fence)) = stage.local.reserve(&K, CLAIM, &TERMS) {
+                    if let Ok(Reserve::Mine(fence)) = runtime.block_on(stage.local.reserve(&K, CLAIM, &TERMS)) {
                         prop_assert!(charged.is_none(), "free although it was sent");
                         tries.push(fence);
                     }
                 }
                 Step::Retake => {
-                    if let Some(fence) = stage.local.retake(&K, &TERMS) {
+                    if let Some(fence) = stage.retake() {
                         // The application was asked, and said that it was not carried out.
                         charged = None;
                         tries.push(fence);
@@ -288,7 +336,7 @@ proptest! {
                 }
                 Step::Resolve(done) => {
                     let outcome = done.then(|| (201, answer()));
-                    if runtime.block_on(stage.local.resolve(&K, outcome)) == Ok(true) && !done {
+                    if runtime.block_on(stage.resolve(outcome)) == Ok(true) && !done {
                         charged = None;
                     }
                 }

@@ -61,6 +61,12 @@ pub(super) fn facts(info: &str) -> Result<Facts, Error> {
     })
 }
 
+/// How many replicas are attached, from the text of INFO.
+pub(super) fn replicas(info: &str) -> Result<u64, Error> {
+    let found = info.lines().find_map(|line| line.strip_prefix("connected_slaves:"));
+    found.and_then(|n| n.trim().parse().ok()).ok_or(Error::Unexpected("INFO lacks a number"))
+}
+
 /// The value of one setting from the answer of CONFIG GET.
 pub(super) fn setting(value: Value) -> Option<String> {
     let value = match value {

@@ -19,7 +19,7 @@ async fn killed_and_started_again_it_has_all_that_it_acknowledged_where_it_syncs
     assert!(one.unknown(&unknown, unknown_fence).await.unwrap());
     let done_fence = one.send(&done, TOTAL).await;
     assert_eq!(one.done(&done, done_fence, 201, b"answer").await.unwrap(), Settled::Kept);
-    assert!(one.examine().await.unwrap().durable());
+    assert!(one.examine(true).await.unwrap().durable());
 
     server.restart();
     assert_eq!(two.meet(&done).await.answer, b"answer");
@@ -38,7 +38,7 @@ async fn killed_and_started_again_it_has_all_that_it_acknowledged_where_it_syncs
 async fn killed_without_a_log_it_has_lost_all_and_an_attempt_under_way_loses_too() {
     let server = RedisServer::start();
     let (one, hash) = (process(&server.url(), 1), hash(1));
-    let facts = one.examine().await.unwrap();
+    let facts = one.examine(true).await.unwrap();
     assert!(!facts.durable() && !facts.aof && facts.snapshots.as_deref() == Some(""), "and says so: {facts:?}");
     let fence = one.take(&hash, LEASE).await;
     server.restart();
@@ -101,7 +101,7 @@ async fn who_gives_up_on_sending_leaves_a_key_that_is_not_free() {
     let server = RedisServer::start();
     let (one, two, hash) = (quick(&server.url(), 1), process(&server.url(), 2), hash(1));
     let fence = one.take(&hash, LEASE).await;
-    one.examine().await.unwrap();
+    one.examine(true).await.unwrap();
     server.pause();
     // On a connection that is open: the server carries it out when it wakes up.
     assert_eq!(one.sent(&hash, fence, SHORT, TTL, b"").await, Err(Error::Timeout(QUICK)));
@@ -184,7 +184,7 @@ async fn an_answer_that_was_lost_on_the_way_does_not_lose_the_key() {
     let cable = Cable::to(&server);
     let (one, hash) = (process(&cable.url(), 1), hash(1));
     // So that there is a connection, and it is known that there are no replicas.
-    one.examine().await.unwrap();
+    one.examine(true).await.unwrap();
     cable.lose_answer_to("EVALSHA");
     let fence = one.take(&hash, LEASE).await;
     assert_eq!(cable.lost(), 1, "NOSCRIPT was lost");
@@ -247,7 +247,7 @@ async fn a_server_that_is_full_is_an_error_and_frees_nothing() {
     assert_eq!(two.meet(&sent).await.state, State::Sent);
     assert_eq!(two.meet(&reserved).await.state, State::Reserved);
     assert!(one.release(&reserved, fence).await.unwrap(), "what makes room is possible");
-    let facts = one.examine().await.unwrap();
+    let facts = one.examine(true).await.unwrap();
     assert_eq!((facts.maxmemory, facts.evicts()), (1, false));
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(one.done(&sent, sent_fence, 200, b"answer").await.unwrap(), Settled::Kept);
@@ -276,7 +276,7 @@ async fn a_server_that_cannot_write_its_disk_is_an_error() {
 #[tokio::test]
 async fn a_server_that_evicts_is_seen() {
     let server = RedisServer::with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    let facts = process(&server.url(), 1).examine().await.unwrap();
+    let facts = process(&server.url(), 1).examine(true).await.unwrap();
     assert_eq!((facts.maxmemory_policy.as_str(), facts.maxmemory), ("allkeys-lru", 100 << 20));
     assert!(facts.evicts() && facts.replicas == 0 && facts.version.starts_with(|c: char| c.is_ascii_digit()));
 }
@@ -284,7 +284,7 @@ async fn a_server_that_evicts_is_seen() {
 #[tokio::test]
 async fn a_cluster_is_refused() {
     let server = RedisServer::with(&["--cluster-enabled", "yes"]);
-    assert_eq!(process(&server.url(), 1).examine().await, Err(Error::Cluster));
+    assert_eq!(process(&server.url(), 1).examine(true).await, Err(Error::Cluster));
 }
 
 #[tokio::test]
@@ -335,7 +335,7 @@ async fn a_user_who_may_do_no_more_than_is_written_down_will_do() {
     assert_eq!(one.done(&hash(1), fence, 200, b"").await.unwrap(), Settled::Kept);
     let fence = one.send(&hash(2), TOTAL).await;
     assert!(one.release(&hash(2), fence).await.unwrap());
-    let facts = one.examine().await.unwrap();
+    let facts = one.examine(true).await.unwrap();
     assert_eq!((facts.aof_fsync, facts.snapshots), (None, None), "CONFIG is not allowed");
     // And who may not ask for replicas sends nothing: it is not known whether one is needed.
     server.command(&["ACL", "SETUSER", "outboard", "-info"]);

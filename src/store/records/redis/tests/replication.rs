@@ -18,7 +18,7 @@ async fn what_was_sent_is_on_the_replica_and_outlives_the_master() {
     let (master, replica) = pair();
     let cable = Cable::to(&master);
     let (one, two) = (process(&cable.url(), 1), process(&cable.url(), 2));
-    assert_eq!(one.examine().await.unwrap().replicas, 1);
+    assert_eq!(one.examine(true).await.unwrap().replicas, 1);
     let mut fences = Vec::new();
     for number in 0..50 {
         fences.push(one.send(&hash(number), TOTAL).await);
@@ -45,7 +45,7 @@ async fn what_was_sent_is_on_the_replica_and_outlives_the_master() {
         one.sent(&hash(70), one.take(&hash(70), LEASE).await, TOTAL, TTL, b"").await,
         Err(Error::NotReplicated)
     ));
-    assert_eq!(one.examine().await.unwrap().replicas, 0);
+    assert_eq!(one.examine(true).await.unwrap().replicas, 0);
     one.send(&hash(71), TOTAL).await;
 }
 
@@ -87,7 +87,7 @@ async fn an_answer_that_no_replica_confirms_is_kept_and_that_is_said() {
 async fn a_replica_that_does_not_answer_holds_up_no_other_operation() {
     let (master, replica) = pair();
     let one = std::sync::Arc::new(process(&master.url(), 1));
-    one.examine().await.unwrap();
+    one.examine(true).await.unwrap();
     let fence = one.take(&hash(1), LEASE).await;
     replica.pause();
     let waiting = {
@@ -109,7 +109,7 @@ async fn a_replica_that_does_not_answer_holds_up_no_other_operation() {
 async fn a_replica_is_refused_by_name() {
     let (master, replica) = pair();
     let one = process(&replica.url(), 1);
-    assert_eq!(one.examine().await, Err(Error::Replica));
+    assert_eq!(one.examine(true).await, Err(Error::Replica));
     assert_eq!(one.reserve(&hash(1), LEASE, TTL, b"").await, Err(Error::Replica));
     let fence = process(&master.url(), 2).take(&hash(1), LEASE).await;
     assert_eq!(one.sent(&hash(1), fence, TOTAL, TTL, b"").await, Err(Error::Replica));
