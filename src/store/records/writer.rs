@@ -1,7 +1,7 @@
 //! The one thread that writes: what waits is written together and synced once (group commit).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +16,12 @@ use crate::policy::idempotency::Hash;
 /// wait for it. Where there are more, the next go after the next commit.
 const SWEEP: Duration = Duration::from_secs(1);
 const SWEPT: usize = 256;
+
+/// A disk that takes longer than this for one commit hangs: nothing more is begun meanwhile.
+const HANGS: u64 = 5_000;
+
+/// How long the end waits for a disk that hangs.
+const LAST: Duration = Duration::from_secs(5);
 
 /// A step to be made durable.
 pub(super) enum Order {
@@ -47,15 +53,21 @@ struct Queue {
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
+    /// The thread has ended.
+    ended: Mutex<bool>,
+    told: Condvar,
     /// Why nothing can be written; none while it can.
     broken: Mutex<Option<Arc<str>>>,
     /// The same, for a look that costs one load.
     works: AtomicBool,
+    /// When the commit that runs began, in milliseconds of the clock; 0 where none does.
+    began: AtomicU64,
 }
 
 /// Writes to a database.
 pub(super) struct Writer {
     shared: Arc<Shared>,
+    clock: Clock,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -65,12 +77,15 @@ impl Writer {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),
+            ended: Mutex::default(),
+            told: Condvar::new(),
             broken: Mutex::default(),
             works: AtomicBool::new(true),
+            began: AtomicU64::new(0),
         });
-        let work = Work { shared: shared.clone(), disk, clock };
+        let work = Work { shared: shared.clone(), disk, clock: clock.clone() };
         let thread = std::thread::Builder::new().name("outboard-records".to_owned()).spawn(move || work.run())?;
-        Ok(Writer { shared, thread: Mutex::new(Some(thread)) })
+        Ok(Writer { shared, clock, thread: Mutex::new(Some(thread)) })
     }
 
     /// Asks for a step; told once it is on the disk, or is not.
@@ -88,18 +103,28 @@ impl Writer {
 
     /// Why nothing can be written now.
     pub(super) fn broken(&self) -> Option<Arc<str>> {
+        let began = self.shared.began.load(Ordering::Relaxed);
+        if began != 0 && (self.clock)().saturating_sub(began) > HANGS {
+            return Some("the disk does not answer".into());
+        }
         if self.shared.works.load(Ordering::Acquire) {
             return None;
         }
         self.shared.broken.lock().clone()
     }
 
-    /// Writes what waits, and ends.
+    /// Writes what waits, and ends. A disk that hangs is not waited for: what it did not take is unknown to the next process.
     pub(super) fn close(&self) {
         self.shared.queue.lock().closed = true;
         self.shared.filled.notify_one();
         if let Some(thread) = self.thread.lock().take() {
-            let _ = thread.join();
+            let mut ended = self.shared.ended.lock();
+            if !*ended {
+                self.shared.told.wait_for(&mut ended, LAST);
+            }
+            if *ended {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -123,6 +148,9 @@ impl Drop for Work {
         let mut queue = self.shared.queue.lock();
         queue.closed = true;
         (queue.orders, queue.told) = (Vec::new(), Vec::new());
+        drop(queue);
+        *self.shared.ended.lock() = true;
+        self.shared.told.notify_all();
     }
 }
 
@@ -161,7 +189,10 @@ impl Work {
 
     fn commit(&self, orders: &[Order]) -> Result<(), StoreError> {
         let ops: Vec<Op<'_>> = orders.iter().map(Order::op).collect();
-        match self.disk.commit(&ops) {
+        self.shared.began.store((self.clock)().max(1), Ordering::Relaxed);
+        let done = self.disk.commit(&ops);
+        self.shared.began.store(0, Ordering::Relaxed);
+        match done {
             Ok(()) => {
                 self.works();
                 Ok(())
