@@ -23,8 +23,6 @@ mod check;
 mod client;
 #[path = "torture/history.rs"]
 mod history;
-#[path = "torture/redis.rs"]
-mod redis;
 #[path = "torture/relay.rs"]
 mod relay;
 #[path = "torture/sidecar.rs"]

@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
+use super::common::redis::RedisServer;
 use super::history::What;
-use super::redis::Redis;
 use super::relay::Relay;
 use super::sidecar::Sidecar;
 use super::world::World;
 
 /// Kills them one at a time, and has each back before the next. At the end all are there.
-pub(super) fn kills(world: &World, sidecars: &mut [Sidecar], mut redis: Option<&mut Redis>, mut random: fastrand::Rng) {
+pub(super) fn kills(world: &World, sidecars: &mut [Sidecar], redis: Option<&RedisServer>, mut random: fastrand::Rng) {
     while world.pause(Duration::from_millis(random.u64(300..2000))) {
-        if let Some(redis) = &mut redis
+        if let Some(redis) = redis
             && random.u8(0..5) == 0
         {
             let from = world.book.now();
             redis.kill();
             world.stores.point(0, None);
             world.pause(Duration::from_millis(random.u64(0..600)));
-            world.stores.point(0, Some(redis.start()));
+            redis.restart();
+            world.stores.point(0, Some(redis.addr()));
             world.book.happened(from, What::Store);
             continue;
         }

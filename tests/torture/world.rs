@@ -10,9 +10,9 @@ use super::application::Application;
 use super::chaos;
 use super::check::{self, Rule, Violation};
 use super::client::{Payer, Payment};
+use super::common::redis::RedisServer;
 use super::common::within;
 use super::history::{Book, Got, History, Verdict, What};
-use super::redis::Redis;
 use super::relay::{Place, Relay};
 use super::sidecar::{Sidecar, Store};
 
@@ -108,9 +108,9 @@ pub(super) fn run(setup: &Setup, seed: u64) -> Outcome {
     let network = applications.clone();
     let application = Application::start(listener, book.clone(), seeds.u64(..), move || network.cut());
     applications.point(0, Some(application.address));
-    let mut redis = setup.redis.then(Redis::new);
-    if let Some(redis) = &mut redis {
-        stores.point(0, Some(redis.start()));
+    let redis = setup.redis.then(RedisServer::durable);
+    if let Some(redis) = &redis {
+        stores.point(0, Some(redis.addr()));
     }
     let store = if setup.redis { Store::Redis(stores.address) } else { Store::Local };
     let mut sidecars: Vec<_> = (0..setup.sidecars).map(|_| Sidecar::new(applications.address, &store)).collect();
@@ -121,7 +121,7 @@ pub(super) fn run(setup: &Setup, seed: u64) -> Outcome {
     let (doomed, shares_a_store) = (setup.doomed, setup.redis);
     let (failed, panics) = (AtomicBool::new(false), Mutex::default());
     let world = World { book, until, doomed, shares_a_store, failed, clients, applications, stores, panics };
-    let paid = blows(&world, setup, seed, &mut sidecars, redis.as_mut());
+    let paid = blows(&world, setup, seed, &mut sidecars, redis.as_ref());
     if world.lives() {
         audit(&world, &paid);
         within(CALM, || !application.is_busy());
@@ -145,7 +145,7 @@ fn blows(
     setup: &Setup,
     seed: u64,
     sidecars: &mut [Sidecar],
-    redis: Option<&mut Redis>,
+    redis: Option<&RedisServer>,
 ) -> Vec<Vec<Payment>> {
     let random = |number: u64| fastrand::Rng::with_seed(seed ^ (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let pays = |client: usize| {
