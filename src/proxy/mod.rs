@@ -257,8 +257,9 @@ impl Proxy {
         if request.expects {
             // Who asks before it sends is not told to send what nobody will take. What is kept is given to who shows the same
             // body, whatever the application does.
-            if tried.is_none() {
-                breakers::check(&route)?;
+            match &tried {
+                Some(tried) => tried.check(request.framing)?,
+                None => drop(breakers::check(&route)?),
             }
             upload::go_on(down);
         }

@@ -32,6 +32,13 @@ fn a_body_that_is_too_long_is_refused_and_never_sent_without_its_key() {
     );
     client.send(format!("401\r\n{}\r\n0\r\n\r\n", "x".repeat(1025)));
     assert_eq!(client.read_response().reason(), "body_too_large");
+    // Who asks first is told before he sends it.
+    let mut client = Client::connect(proxy.addr("inbound"));
+    let headers =
+        [("X-Merchant-Id", "m"), ("Idempotency-Key", "k"), ("Expect", "100-continue"), ("Content-Length", "1025")];
+    client.request("POST", "/", &headers, b"");
+    let refused = client.read_response();
+    assert_eq!((refused.status, refused.informational.len()), (413, 0));
     assert_eq!(origin.count(), 0);
     assert_eq!(pay_with(&proxy, &[("Idempotency-Key", "k")], &long[..1024]).status, 201);
     // Without a key the limit of the route holds.

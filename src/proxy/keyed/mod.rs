@@ -237,6 +237,14 @@ impl Tried {
         Claim { fingerprint, credential: self.credential }
     }
 
+    /// Refuses a body that says that it is too long.
+    pub(super) fn check(&self, framing: Framing) -> Result<(), Refusal> {
+        match framing {
+            Framing::Length(length) if length > self.max_request => Err(upload::too_large(self.max_request)),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the body, whole: what it is held against.
     pub(super) async fn read_body(
         &self,
@@ -246,10 +254,10 @@ impl Tried {
         timer: &mut Timer,
         framing: Framing,
     ) -> Result<(Bytes, Option<Held>), Refusal> {
+        self.check(framing)?;
         let most = self.max_request;
         let length = match framing {
             Framing::None | Framing::Length(0) => return Ok((Bytes::new(), None)),
-            Framing::Length(length) if length > most => return Err(upload::too_large(most)),
             Framing::Length(length) => Some(length),
             Framing::Chunked => None,
         };
