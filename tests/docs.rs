@@ -110,6 +110,7 @@ fn every_field_of_the_access_line_is_documented() {
         queued: std::time::Duration::from_millis(1),
         upstream_first_byte: Some(std::time::Duration::ZERO),
         reused: Some(true),
+        replayed: true,
         request_headers: &[("x-a", b"b")],
         ..AccessRecord::default()
     };

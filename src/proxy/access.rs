@@ -48,6 +48,7 @@ pub(super) fn end(proxy: &Proxy, cx: &Context) {
         upstream_first_byte: cx.first_byte,
         attempts: cx.attempts,
         reused: cx.reused,
+        replayed: cx.replayed,
         request_bytes: cx.request_bytes,
         response_bytes: cx.response_bytes,
         upstream_sent: cx.sent,

@@ -66,6 +66,8 @@ pub(super) struct Context {
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) client_left: bool,
+    /// It got the answer of an earlier try of its key.
+    pub(super) replayed: bool,
     /// The values of `logging.access.request_headers`, by their position.
     pub(super) logged: Vec<Option<HeaderValue>>,
     /// What of the stored answers it ends.
@@ -139,6 +141,7 @@ impl Context {
             request_bytes: 0,
             response_bytes: 0,
             client_left: false,
+            replayed: false,
             change: None,
             in_flight: Some(in_flight),
         }
@@ -179,6 +182,7 @@ impl Context {
             request_bytes: 0,
             response_bytes: 0,
             client_left: false,
+            replayed: false,
             logged: Vec::new(),
             change: None,
             in_flight: None,

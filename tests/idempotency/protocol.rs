@@ -21,6 +21,12 @@ fn a_retry_gets_the_first_answer_and_the_application_charges_once() {
     assert_eq!(origin.count(), 2);
     // The key is passed on.
     assert_eq!(origin.requests()[0].header("idempotency-key"), Some("k1"));
+    // Whether the application saw a try stands in its line.
+    proxy.eventually("a line of each", || proxy.access_lines().len() >= 5);
+    let lines = proxy.access_lines();
+    let seen: Vec<_> = lines.iter().map(|l| (l["replayed"] == true, l["upstream_sent"].as_str().unwrap())).collect();
+    let (sent, replayed) = ((false, "all"), (true, "none"));
+    assert_eq!(seen, [sent, replayed, replayed, replayed, sent]);
     proxy.await_metric(&result("first"), 2.0);
     proxy.await_metric(&result("replayed"), 3.0);
     proxy.await_metric(&outcome("kept"), 2.0);

@@ -80,6 +80,8 @@ pub struct AccessRecord<'a> {
     pub attempts: u32,
     /// Whether the last attempt was made on a connection that had been used before.
     pub reused: Option<bool>,
+    /// Whether it got the answer of an earlier try: the application was not asked.
+    pub replayed: bool,
     /// Bytes of the request's body, received from the client.
     pub request_bytes: u64,
     /// Bytes of the answer's body, sent to the client.
@@ -135,6 +137,9 @@ impl AccessRecord<'_> {
         }
         line.u64("attempts", u64::from(self.attempts));
         line.opt_str("connection", self.reused.map(|reused| if reused { "reused" } else { "new" }));
+        if self.replayed {
+            line.bool("replayed", true);
+        }
         line.u64("request_bytes", self.request_bytes);
         line.u64("response_bytes", self.response_bytes);
         line.str("upstream_sent", self.upstream_sent.as_str());

@@ -45,6 +45,7 @@ pub(super) async fn serve(
     let mut held = proxy.buffered.begin();
     held.grow(answer.body.len(), cx.state.limits.max_buffered)?;
     keyed.metrics.count(KeyedResult::Replayed);
+    cx.replayed = true;
     let status = StatusCode::from_u16(record.status).map_err(|_| Reason::Internal)?;
     let mut head = serve::head_of(status, &answer.head)?;
     let failed = |_| Refusal::from(Reason::Internal);
