@@ -13,7 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::cgroup;
 use crate::config::{Config, EncryptionKey};
 use crate::proxy::keyed::records::Records;
-use crate::store::records::disk::Disk;
+use crate::store::records::durable;
 use crate::store::records::redis::{Facts, Options, Redis};
 use crate::store::records::seal::KEY;
 use crate::store::records::{Clock, Local, Sealer, Shared};
@@ -65,9 +65,9 @@ pub(super) fn open(config: &Config) -> Result<Records, RecordsError> {
         return Ok(Records::new(Arc::new(local), shared(config, &clock)?, clock));
     };
     let sealer = sealer(config)?;
-    let disk = Disk::open(folder, DATABASE).map_err(|cause| RecordsError::Folder(cause.to_string()))?;
-    let clock = clock(disk.last_seen());
-    let local = Local::on_disk(disk, stores.max_records, sealer, clock.clone());
+    let opened = durable::open(folder, DATABASE).map_err(|cause| RecordsError::Folder(cause.to_string()))?;
+    let clock = clock(opened.last_seen());
+    let local = Local::on_disk(opened, stores.max_records, sealer, clock.clone());
     let failed = |cause: crate::store::records::StoreError| RecordsError::Record {
         folder: folder.display().to_string(),
         cause: cause.to_string(),

@@ -1,4 +1,5 @@
-//! Records on the disk, in SQLite: what was written is on the disk when [`Disk::commit`] returns.
+//! Records on the disk, in SQLite: what was written is on the disk when [`Disk::commit`] returns. Steps get here in large
+//! batches, from a journal that made them durable before: see `durable.rs`.
 //!
 //! # What is kept
 //! `open` has the records of requests that were sent or whose outcome is unknown, by their hash. `done` has finished ones
@@ -31,6 +32,7 @@ mod open;
 mod tests;
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -70,6 +72,14 @@ pub enum Error {
         /// What was found.
         what: String,
     },
+    /// The system cannot write or read it.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Anything else that goes wrong with files.
     #[error("{}: {source}", file.display())]
     Sqlite {
@@ -89,6 +99,15 @@ impl Error {
                 Error::Damaged { file, what: source.to_string() }
             }
             _ => Error::Sqlite { file, source },
+        }
+    }
+
+    /// What the system says of a file.
+    pub(super) fn io(file: &Path, source: io::Error) -> Self {
+        let file = file.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full(file),
+            _ => Error::Io { file, source },
         }
     }
 }

@@ -16,11 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::disk::Disk;
+use super::durable::{Durable, Opened, Order};
 use super::filter::Filter;
 use super::memory::Memory;
 use super::seal::Sealer;
-use super::writer::{Order, Writer};
 use super::{Clock, Found, Record, Reserve, StoreError};
 use crate::policy::idempotency::{Claim, Hash, State, Terms};
 
@@ -47,7 +46,7 @@ pub struct Local {
 /// Where what is done is kept.
 enum Kept {
     Memory(Memory),
-    Disk(Arc<Disk>, Writer, Filter),
+    Disk(Arc<Durable>, Filter),
 }
 
 impl Kept {
@@ -112,16 +111,20 @@ impl Local {
         Self::new(Kept::Memory(Memory::default()), most, most_bytes, Sealer::default(), clock)
     }
 
-    /// In a database. What was sent by a process that has ended has an unknown outcome.
+    /// In a folder. What was sent by a process that has ended has an unknown outcome.
     ///
     /// # Errors
     /// Where its records cannot be read.
-    pub fn on_disk(disk: Disk, most: u64, sealer: Sealer, clock: Clock) -> Result<Self, StoreError> {
-        let disk = Arc::new(disk);
+    pub fn on_disk(opened: Opened, most: u64, sealer: Sealer, clock: Clock) -> Result<Self, StoreError> {
+        // In this order: what leaves the journal in between is in the database when that is asked, and in the filter.
+        let pending = opened.pending_done();
+        let disk = Durable::start(opened, clock.clone()).map_err(StoreError::because)?;
         let open = disk.open_records().map_err(StoreError::because)?;
-        let writer = Writer::start(disk.clone(), clock.clone()).map_err(StoreError::because)?;
         let filter = Filter::new(disk.len());
-        let local = Self::new(Kept::Disk(disk, writer, filter), most, u64::MAX, sealer, clock);
+        for (hash, expires) in pending {
+            filter.put(&hash, expires, disk.len());
+        }
+        let local = Self::new(Kept::Disk(disk.into(), filter), most, u64::MAX, sealer, clock);
         for (hash, bytes) in open {
             let mut record = Record::read(&hash, &bytes, &local.sealer).map_err(StoreError::because)?;
             // Its answer was written down before what says that there is none.
@@ -173,7 +176,7 @@ impl Local {
     pub fn broken(&self) -> Option<Arc<str>> {
         match &self.kept {
             Kept::Memory(_) => None,
-            Kept::Disk(_, writer, _) => writer.broken(),
+            Kept::Disk(disk, _) => disk.broken(),
         }
     }
 
@@ -258,12 +261,15 @@ impl Local {
     /// and nobody else.
     async fn done(&self, hash: &Hash, now: u64) -> Result<Option<Record>, StoreError> {
         let bytes = match &self.kept {
-            Kept::Disk(_, _, filter) if !filter.may_have(hash) => None,
-            Kept::Disk(disk, ..) => {
-                let (disk, hash) = (disk.clone(), *hash);
-                let asked = tokio::task::spawn_blocking(move || disk.done(&hash));
-                asked.await.map_err(StoreError::because)?.map_err(StoreError::because)?
-            }
+            Kept::Disk(_, filter) if !filter.may_have(hash) => None,
+            Kept::Disk(disk, _) => match disk.pending(hash) {
+                Some(known) => known,
+                None => {
+                    let (disk, hash) = (disk.clone(), *hash);
+                    let asked = tokio::task::spawn_blocking(move || disk.done(&hash));
+                    asked.await.map_err(StoreError::because)?.map_err(StoreError::because)?
+                }
+            },
             Kept::Memory(_) => self.kept.done(hash)?,
         };
         let Some(bytes) = bytes else { return Ok(None) };
@@ -274,8 +280,8 @@ impl Local {
     /// Writes what waits to be written, and ends. Nothing can be sent any more.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        if let Kept::Disk(_, writer, _) = &self.kept {
-            writer.close();
+        if let Kept::Disk(disk, _) = &self.kept {
+            disk.close();
         }
     }
 
@@ -302,7 +308,7 @@ impl Local {
             }
             // A proof that the torture test can fail: the step that makes a second charge impossible is left out.
             Kept::Disk(..) if cfg!(feature = "unsafe-no-sync") && matches!(order, Order::Open(..)) => Ok(()),
-            Kept::Disk(_, writer, _) => match writer.submit(order).await {
+            Kept::Disk(disk, _) => match disk.submit(order).await {
                 Ok(done) => done,
                 Err(_) => Err(StoreError::because("the records are closed")),
             },
@@ -311,8 +317,8 @@ impl Local {
 
     /// Writes what nobody waits for.
     fn note(&self, order: Option<Order>) {
-        if let (Kept::Disk(_, writer, _), Some(order)) = (&self.kept, order) {
-            drop(writer.submit(order));
+        if let (Kept::Disk(disk, _), Some(order)) = (&self.kept, order) {
+            drop(disk.submit(order));
         }
     }
 }

@@ -1,19 +1,20 @@
 //! Idempotency records: which keys were seen, what became of their requests, and the answers that later tries get.
 //!
-//! [`Local`] is this process' own store: what is at work is in memory, what was sent is in a database in a folder
-//! ([`disk`]), or in memory alone where there is none. [`Shared`] is one of several processes: they keep them in [`redis`]. Which
+//! [`Local`] is this process' own store: what is at work is in memory, what was sent is in a folder ([`durable`]: a journal
+//! and behind it a database, [`disk`]), or in memory alone where there is none. [`Shared`] is one of several processes: they keep them in [`redis`]. Which
 //! transition is allowed when is in `policy::idempotency`; here each is made whole, once, and durable before anybody acts
 //! upon it.
 
 pub mod disk;
+pub mod durable;
 mod filter;
+mod journal;
 pub mod local;
 mod memory;
 pub mod record;
 pub mod redis;
 pub mod seal;
 pub mod shared;
-mod writer;
 
 use std::sync::Arc;
 

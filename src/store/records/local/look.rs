@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Kept, LEARNT, Local, SHARDS};
 use crate::policy::idempotency::{Hash, State};
-use crate::store::records::writer::Order;
+use crate::store::records::durable::Order;
 use crate::store::records::{Counts, Record, StoreError};
 
 impl Local {
@@ -70,8 +70,8 @@ impl Local {
         let now = (self.clock)();
         match &self.kept {
             Kept::Memory(memory) => drop(memory.expire(now, 10_000)),
-            // On the disk the writer does it.
-            Kept::Disk(_, _, filter) => filter.sweep(now),
+            // On the disk a thread of its own does it.
+            Kept::Disk(_, filter) => filter.sweep(now),
         }
         let at = self.swept.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut shard = self.shards[at].lock();
@@ -100,7 +100,7 @@ impl Local {
     /// # Errors
     /// Where they cannot be read.
     pub fn learn(&self) -> Result<(), StoreError> {
-        let Kept::Disk(disk, _, filter) = &self.kept else { return Ok(()) };
+        let Kept::Disk(disk, filter) = &self.kept else { return Ok(()) };
         let mut last = Hash::default();
         while !self.closed.load(Ordering::Relaxed) {
             let hashes = disk.hashes(&last, LEARNT).map_err(StoreError::because)?;

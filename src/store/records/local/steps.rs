@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Kept, Live, Local};
 use crate::policy::idempotency::{Claim, Hash, State, Terms};
-use crate::store::records::writer::Order;
+use crate::store::records::durable::Order;
 use crate::store::records::{About, Answer, Record, Seen, StoreError};
 
 impl Local {
@@ -79,7 +79,7 @@ impl Local {
             let done = Record { state: State::Done, status, answer, ..(**record).clone() };
             (record.expires, done.write(hash, &self.sealer))
         };
-        if let Kept::Disk(disk, _, filter) = &self.kept {
+        if let Kept::Disk(disk, filter) = &self.kept {
             filter.put(hash, expires, disk.len());
         }
         match self.write(Order::Done(*hash, expires, bytes)).await {

@@ -1,0 +1,109 @@
+//! The thread that does in the database what is in the journal, and removes from it what has ended.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::pending::Steps;
+use super::{Shared, TURN};
+use crate::store::records::Clock;
+use crate::store::records::disk::Error;
+use crate::store::records::journal::Segment;
+
+/// How many records are removed at a time. What the journal had waits for it, and nobody for that.
+const SWEPT: usize = 2_048;
+
+/// What the two threads hand each other.
+#[derive(Default)]
+pub(super) struct Hand {
+    /// What is to be done in the database, the oldest first.
+    pub(super) full: VecDeque<Given>,
+    /// The files that may be written, the next one first.
+    pub(super) free: VecDeque<Segment>,
+    /// Why the oldest could not be done when it was tried last.
+    pub(super) failed: Option<Arc<str>>,
+    /// Nothing more comes.
+    pub(super) closed: bool,
+}
+
+/// A generation of the journal.
+pub(super) struct Given {
+    segment: Segment,
+    /// None once they are in the database.
+    steps: Option<Arc<Steps>>,
+}
+
+impl Given {
+    /// A file, and the steps in it.
+    pub(super) fn new(segment: Segment, steps: Arc<Steps>) -> Self {
+        Given { segment, steps: Some(steps) }
+    }
+}
+
+/// What the thread has.
+pub(super) struct Apply {
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Clock,
+}
+
+impl Drop for Apply {
+    /// Also where the thread dies: who waits for a file would wait for ever.
+    fn drop(&mut self) {
+        self.shared.hand.lock().failed = Some("the thread that writes the database has ended".into());
+        self.shared.freed.notify_all();
+    }
+}
+
+impl Apply {
+    /// Works until all is closed.
+    pub(super) fn run(self) {
+        let mut swept = (self.clock)();
+        let mut more = false;
+        loop {
+            let (given, closed) = {
+                let mut hand = self.shared.hand.lock();
+                // What failed is tried again at its time, not because there is more.
+                if hand.failed.is_some() && !hand.closed {
+                    self.shared.given.wait_while_for(&mut hand, |hand| !hand.closed, TURN);
+                } else if hand.full.is_empty() && !hand.closed && !more {
+                    self.shared.given.wait_for(&mut hand, TURN);
+                }
+                (hand.full.pop_front(), hand.closed)
+            };
+            match given.map(|given| self.apply(given)) {
+                // At the end it is tried once: what the database does not take the next process finds in the journal.
+                Some(false) | None if closed => return,
+                _ => {}
+            }
+            let now = (self.clock)();
+            if !closed && (more || now.saturating_sub(swept) >= TURN.as_millis() as u64) {
+                swept = now;
+                // A database that cannot be written is found out by what it is to be given.
+                more = self.shared.disk.expire(now, SWEPT).is_ok_and(|gone| gone == SWEPT);
+            }
+        }
+    }
+
+    /// Whether it is in the database and its file is free.
+    fn apply(&self, mut given: Given) -> bool {
+        let done = self.done(&mut given);
+        let mut hand = self.shared.hand.lock();
+        hand.failed = done.as_ref().err().map(|cause| cause.to_string().into());
+        match &done {
+            Ok(()) => hand.free.push_back(given.segment),
+            Err(_) => hand.full.push_front(given),
+        }
+        drop(hand);
+        self.shared.freed.notify_one();
+        done.is_ok()
+    }
+
+    fn done(&self, given: &mut Given) -> Result<(), Error> {
+        if let Some(steps) = &given.steps {
+            self.shared.disk.commit(&steps.ops())?;
+            // Only now: until then they are not found in the database.
+            self.shared.pending.is_applied();
+            given.steps = None;
+        }
+        given.segment.renew()
+    }
+}
