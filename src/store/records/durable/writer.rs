@@ -66,7 +66,7 @@ impl Work {
         let mut tried = self.gave;
         if self.current.is_none() {
             // Whether the database takes what was found is to be known before anybody depends on it.
-            let _ = self.commit(&[]);
+            self.probe();
         }
         loop {
             let closed = {
@@ -87,7 +87,7 @@ impl Work {
             let is_over = |since: u64, time: Duration| now.saturating_sub(since) >= time.as_millis() as u64;
             if !self.shared.works.load(Ordering::Acquire) && is_over(tried, TURN) {
                 tried = now;
-                let _ = self.commit(&[]);
+                self.probe();
             }
             if is_over(self.gave, GIVEN) {
                 self.give_some();
@@ -129,6 +129,16 @@ impl Work {
         if bytes > ROOM {
             return Err(StoreError::because(format!("a record of {bytes} bytes is larger than the journal")));
         }
+        self.commit_with(ops, bytes)
+    }
+
+    /// Finds out whether steps can be written: with room for some, or the next one would find that they cannot.
+    fn probe(&mut self) {
+        let _ = self.commit_with(&[], BATCH);
+    }
+
+    /// Appends a batch where there is room for so many bytes.
+    fn commit_with(&mut self, ops: &[Op<'_>], bytes: usize) -> Result<(), StoreError> {
         self.shared.began.store((self.clock)().max(1), Ordering::Relaxed);
         let done = self.append(ops, bytes);
         self.shared.began.store(0, Ordering::Relaxed);
