@@ -212,7 +212,7 @@ impl Attempts<'_> {
         let endpoint = lease.attempt.endpoint.clone();
         // Before the application can have any of it.
         if let Some(taking) = down.as_taking() {
-            taking.send(endpoint.label.clone(), cx.deadline).await?;
+            taking.send(endpoint.label.clone(), cx.deadline, timer).await?;
         }
         if let Some(change) = &mut cx.change {
             change.sent();

@@ -1,10 +1,13 @@
 //! A try that has a key to itself: each step is written down before anybody acts upon it.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use tokio::runtime::Handle;
-use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::records::{Store, hex, refusal};
 use crate::observe::log::UpstreamSent;
@@ -13,6 +16,7 @@ use crate::policy::idempotency::{Claim, Hash, Terms};
 use crate::refusal::{Reason, Refusal};
 use crate::store::records::shared::Kept;
 use crate::store::records::{About, Answer, Seen, StoreError};
+use crate::timer::Timer;
 
 /// For how long an answer that could not be written down is tried again, and after which pauses.
 const LATER: Duration = Duration::from_secs(60);
@@ -81,7 +85,7 @@ impl Reservation {
     pub(in crate::proxy) async fn send(
         &mut self,
         endpoint: Arc<str>,
-        deadline: Instant,
+        (deadline, timer): (Instant, &mut Timer),
         metrics: &RouteKeys,
     ) -> Result<(), Refusal> {
         if self.sent {
@@ -90,13 +94,23 @@ impl Reservation {
         let begun = Instant::now();
         self.about.endpoint = endpoint;
         let about = self.about.clone();
-        let step = async {
-            match &self.store {
-                Store::Local(local) => local.sent(&self.hash, self.fence, &self.terms, about).await,
-                Store::Redis(shared) => shared.sent(&self.hash, self.fence, self.claim, &self.terms, about).await,
-            }
+        let sent = {
+            let mut step = pin!(async {
+                match &self.store {
+                    Store::Local(local) => local.sent(&self.hash, self.fence, &self.terms, about).await,
+                    Store::Redis(shared) => shared.sent(&self.hash, self.fence, self.claim, &self.terms, about).await,
+                }
+            });
+            poll_fn(|cx| {
+                if let Poll::Ready(sent) = step.as_mut().poll(cx) {
+                    return Poll::Ready(Some(sent));
+                }
+                timer.set(deadline);
+                timer.poll(cx).map(|()| None)
+            })
+            .await
         };
-        let Ok(sent) = timeout_at(deadline, step).await else {
+        let Some(sent) = sent else {
             // A disk that hangs: the step may yet be made, and is undone then.
             self.over = true;
             self.failed(&StoreError::because("it does not answer"), "sent");

@@ -29,6 +29,7 @@ use crate::proxy::upload::Held;
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
 use crate::store::records::Answer;
+use crate::timer::Timer;
 
 /// This much of an answer that is handed on may wait for its client.
 const ROOM: usize = 64 << 10;
@@ -97,9 +98,14 @@ impl Taking {
     ///
     /// # Errors
     /// Where it must not be.
-    pub(in crate::proxy) async fn send(&mut self, endpoint: Arc<str>, deadline: Instant) -> Result<(), Refusal> {
+    pub(in crate::proxy) async fn send(
+        &mut self,
+        endpoint: Arc<str>,
+        deadline: Instant,
+        timer: &mut Timer,
+    ) -> Result<(), Refusal> {
         match (&mut self.reservation, &self.route.keyed) {
-            (Some(reservation), Some(keyed)) => reservation.send(endpoint, deadline, &keyed.metrics).await,
+            (Some(reservation), Some(keyed)) => reservation.send(endpoint, (deadline, timer), &keyed.metrics).await,
             _ => Ok(()),
         }
     }
