@@ -241,4 +241,5 @@ def show(rows, options):
                   f"quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[-1 - len(ratios) // 4]:.3f}")
 
 
-main()
+if __name__ == "__main__":
+    main()

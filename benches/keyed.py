@@ -11,14 +11,13 @@ import argparse
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TICK = os.sysconf("SC_CLK_TCK")
+from compare import ROOT, TICK, free_port, wait_for, write
+
 ANSWER = '{"id":"pay_0123456789abcdef","object":"payment","amount":1000,"currency":"EUR","status":"captured"}'
 # Each connection has keys of its own; `replay` sends the same 100 again and again.
 LOAD = """
@@ -37,29 +36,6 @@ function request()
   return wrk.format("POST", path, head, body)
 end
 """
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_for(port):
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.5).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    raise SystemExit(f"nothing listens on {port}")
-
-
-def write(path, text):
-    with open(path, "w") as f:
-        f.write(text)
-    return path
 
 
 def fdatasync(folder, times=300):

@@ -43,6 +43,24 @@ pub(super) struct Attempts<'x> {
     pub(super) body: Bytes,
 }
 
+/// Steps 5 and 6 of a request that a task makes: its answer is taken in by `down`.
+pub(super) async fn ask(
+    proxy: &Arc<Proxy>,
+    cx: &mut Context,
+    route: &Arc<Route>,
+    down: &mut Downstream<'_>,
+    timer: &mut Timer,
+    request: &Received,
+    body: Bytes,
+) -> Result<(), Refusal> {
+    let tickets = place::enter(cx, route, down, timer, request).await?;
+    let attempts = Attempts { proxy, route, request, body };
+    match attempts.run(cx, down, timer, tickets).await? {
+        Ended::Answered => Ok(()),
+        Ended::Upgraded(_) => Err(Reason::UpstreamReset.into_refusal("it switches protocols unasked")),
+    }
+}
+
 /// What the attempts before leave to the next.
 #[derive(Default)]
 struct Before {

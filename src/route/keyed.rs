@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, Method};
 
 use super::key::{Key, Source};
 use crate::config::{Config, KeySource};
 use crate::observe::metrics::RouteKeys;
 use crate::policy::idempotency::{
-    self, Ask, Claim, Digest, Hash, InFlight, KeyError, MissingOwner, Outcomes, ReplayTo, Settings, Store, Terms,
-    UnknownOutcome,
+    self, Digest, Hash, InFlight, KeyError, MissingOwner, Outcomes, ReplayTo, Settings, Store, Terms, UnknownOutcome,
 };
 use crate::policy::parts::Parts;
 
@@ -167,23 +166,5 @@ impl Keyed {
                 digest.part(value.as_bytes());
             }
         }
-    }
-
-    /// Which way an unknown outcome is asked for.
-    pub fn ask(&self) -> Option<&Ask> {
-        match &self.unknown {
-            UnknownOutcome::Ask(ask) => Some(ask),
-            UnknownOutcome::Refuse | UnknownOutcome::Forward => None,
-        }
-    }
-}
-
-impl Identity<'_> {
-    /// What the record of its request is held against.
-    pub fn claim(&self, method: &Method, path_and_query: &str, headers: &HeaderMap, body: &[u8]) -> Claim {
-        let field = |name| headers.get(name).map(|value: &http::HeaderValue| value.as_bytes());
-        let (kind, coding) = (field(header::CONTENT_TYPE), field(header::CONTENT_ENCODING));
-        let fingerprint = idempotency::fingerprint(method.as_str(), path_and_query, kind, coding, body);
-        Claim { fingerprint, credential: self.credential }
     }
 }

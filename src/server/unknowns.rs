@@ -4,9 +4,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::admin::{Refused, ResolveOrder, Resolved};
-use crate::policy::idempotency::{Digest, Hash, State};
+use crate::policy::idempotency::{Digest, Hash, State, hex, unhex};
 use crate::policy::parts::Parts;
-use crate::proxy::keyed::records::{Records, hex, unhex};
+use crate::proxy::keyed::records::Records;
 use crate::store::records::{Answer, Record};
 
 /// Records that are shown at a time, and at most.

@@ -7,6 +7,18 @@ use crate::policy::parts::Parts;
 /// By what a record is found, and what it is held against: the first half of a SHA-256.
 pub type Hash = [u8; 16];
 
+/// A hash as people read it, and as it stands in names: 32 hexadecimal digits.
+pub fn hex(hash: &Hash) -> String {
+    format!("{:032x}", u128::from_be_bytes(*hash))
+}
+
+/// The hash of what [`hex`] wrote.
+pub fn unhex(text: &str) -> Option<Hash> {
+    let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = digits.then(|| u128::from_str_radix(text, 16).ok())??;
+    Some(number.to_be_bytes())
+}
+
 /// Hashes parts, each with its length: `ab` and `c` are not `a` and `bc`.
 #[derive(Clone)]
 pub struct Digest(Context);

@@ -17,7 +17,7 @@ mod key;
 mod outcome;
 mod settings;
 
-pub use digest::{Digest, Hash, fingerprint};
+pub use digest::{Digest, Hash, fingerprint, hex, unhex};
 pub use judge::{Asked, Claim, State, Verdict, judge};
 pub use key::{KeyError, MAX_KEY, key};
 pub use outcome::{End, Ended, end};

@@ -14,13 +14,11 @@ use super::fill::{Fill, Why};
 use super::{Asking, Stored, fetch_head, filing};
 use crate::observe::metrics::RefreshResult;
 use crate::policy::priority::Priority;
-use crate::proxy::attempt::Attempts;
+use crate::proxy::attempt::ask;
 use crate::proxy::context::Context;
 use crate::proxy::downstream::Downstream;
-use crate::proxy::exchange::Ended;
 use crate::proxy::request::Framing;
-use crate::proxy::{Proxy, Received, caught, place};
-use crate::refusal::{Reason, Refusal};
+use crate::proxy::{Proxy, Received, caught};
 use crate::timer::Timer;
 
 /// The most fetches that nobody waits for at a time: they are no reason to keep anybody waiting.
@@ -138,25 +136,10 @@ async fn run(proxy: Arc<Proxy>, mut cx: Context, fill: Box<Fill>) {
     let route = fill.route.clone();
     let mut timer = Timer::default();
     let mut down = Downstream::fill(fill);
-    let result = caught(pin!(exchange(&proxy, &mut cx, &route, &mut down, &mut timer))).await;
+    let result = caught(pin!(ask(&proxy, &mut cx, &route, &mut down, &mut timer, &BODILESS, Bytes::new()))).await;
     cx.leave_place();
     let trail = cx.trail();
     if let Some(fill) = down.into_fill() {
         fill.finish(result, trail).await;
-    }
-}
-
-async fn exchange(
-    proxy: &Arc<Proxy>,
-    cx: &mut Context,
-    route: &Arc<crate::route::table::Route>,
-    down: &mut Downstream<'_>,
-    timer: &mut Timer,
-) -> Result<(), Refusal> {
-    let tickets = place::enter(cx, route, down, timer, &BODILESS).await?;
-    let attempts = Attempts { proxy, route, request: &BODILESS, body: Bytes::new() };
-    match attempts.run(cx, down, timer, tickets).await? {
-        Ended::Answered => Ok(()),
-        Ended::Upgraded(_) => Err(Reason::UpstreamReset.into_refusal("it switches protocols unasked")),
     }
 }

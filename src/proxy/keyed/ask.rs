@@ -9,8 +9,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use pingora::http::RequestHeader;
 
 use super::taking::Taking;
-use super::task::exchange;
 use crate::policy::idempotency::Ask;
+use crate::proxy::attempt::ask;
 use crate::proxy::caching::task::BODILESS;
 use crate::proxy::context::Context;
 use crate::proxy::downstream::Downstream;
@@ -50,11 +50,11 @@ impl Proxy {
         route: &Arc<Route>,
         mut head: Box<RequestHeader>,
         timer: &mut Timer,
-        ask: &Ask,
+        question: &Ask,
         key: &[u8],
     ) -> Told {
         let key = percent_encode(key, NON_ALPHANUMERIC).to_string();
-        let Ok(uri) = ask.path.replace("{key}", &key).parse::<Uri>() else { return Told::Nothing };
+        let Ok(uri) = question.path.replace("{key}", &key).parse::<Uri>() else { return Told::Nothing };
         NOT_ASKED.iter().for_each(|name| drop(head.remove_header(name)));
         if let Some(keyed) = &route.keyed {
             head.remove_header(&keyed.header);
@@ -66,15 +66,15 @@ impl Proxy {
         // Nobody reads more of it than its status.
         taking.pipe().leave();
         let mut down = Downstream::taking(taking);
-        let asked = exchange(self, &mut cx, route, &mut down, timer, &BODILESS, Bytes::new());
+        let asked = ask(self, &mut cx, route, &mut down, timer, &BODILESS, Bytes::new());
         // Boxed: it is asked seldom, and would make every request larger.
         let mut asked = Box::pin(asked);
         let answered = caught(pin!(asked.as_mut())).await;
         drop(asked);
         cx.leave_place();
         match (answered, cx.status) {
-            (Ok(()), status) if status == ask.found => Told::Found,
-            (Ok(()), status) if status == ask.not_found => Told::NotFound,
+            (Ok(()), status) if status == question.found => Told::Found,
+            (Ok(()), status) if status == question.not_found => Told::NotFound,
             _ => Told::Nothing,
         }
     }

@@ -31,7 +31,7 @@ use super::upload::{self, Held};
 use super::wait::{Supervised, supervise};
 use super::{Proxy, Received};
 use crate::observe::metrics::KeyedResult;
-use crate::policy::idempotency::{Asked, Claim, Hash, Terms, Verdict, judge};
+use crate::policy::idempotency::{self, Asked, Claim, Hash, UnknownOutcome, Verdict, judge};
 use crate::refusal::{Reason, Refusal};
 use crate::route::keyed::{Keyed, Unidentified};
 use crate::route::table::Route;
@@ -117,18 +117,16 @@ impl Proxy {
         let patience = (Instant::now() + keyed.in_flight.wait.get()).min(cx.deadline);
         let mut look = *LOOKS.start();
         let mut waiting = None;
-        loop {
-            let about = About {
-                route: keyed.name.clone(),
-                request: cx.id.clone(),
-                owner: tried.owner,
-                endpoint: keyed.nowhere.clone(),
-            };
+        let about = About {
+            route: keyed.name.clone(),
+            request: cx.id.clone(),
+            owner: tried.owner,
+            endpoint: keyed.nowhere.clone(),
+        };
+        let fence = loop {
             let reserved = store.reserve(&tried.hash, claim, &keyed.terms, &about).await;
             let found = match reserved.map_err(|cause| unavailable(keyed, Some(&cause)))? {
-                Reserve::Mine(fence) => {
-                    return Ok(Claimed::First(self.first(store, (tried.hash, fence), claim, (keyed.terms, about))));
-                }
+                Reserve::Mine(fence) => break fence,
                 Reserve::Found(found) => found,
             };
             let asked = Asked { record: &found.claim, try_: &claim, replay_to: keyed.replay_to };
@@ -147,14 +145,7 @@ impl Proxy {
                 }
                 (Verdict::Unknown, Some(record)) => {
                     match self.unknown(cx, route, keyed, down, timer, (tried, claim), &store, &record).await? {
-                        Some(fence) => {
-                            return Ok(Claimed::First(self.first(
-                                store,
-                                (tried.hash, fence),
-                                claim,
-                                (keyed.terms, about),
-                            )));
-                        }
+                        Some(fence) => break fence,
                         None => continue,
                     }
                 }
@@ -176,11 +167,9 @@ impl Proxy {
                 Supervised::Done(()) | Supervised::Late => {}
             }
             look = (look * 2).min(*LOOKS.end());
-        }
-    }
-
-    fn first(&self, store: Store, key: (Hash, u64), claim: Claim, terms: (Terms, About)) -> Reservation {
-        Reservation::new(store, key, claim, terms, self.records.late.clone())
+        };
+        let (key, terms, late) = ((tried.hash, fence), (keyed.terms, about), self.records.late.clone());
+        Ok(Claimed::First(Reservation::new(store, key, claim, terms, late)))
     }
 
     /// What a try is told of an unknown outcome: a refusal; or the key is its own, under this fence; or it is known by now.
@@ -200,9 +189,10 @@ impl Proxy {
             keyed.metrics.count(KeyedResult::Unknown);
             Err(Refusal::new(Reason::IdempotencyUnknown, detail))
         };
-        let forwards = match keyed.ask() {
-            None => matches!(keyed.unknown, crate::policy::idempotency::UnknownOutcome::Forward),
-            Some(ask) => {
+        match &keyed.unknown {
+            UnknownOutcome::Refuse => return refused(""),
+            UnknownOutcome::Forward => {}
+            UnknownOutcome::Ask(ask) => {
                 let Some(since) = self.records.now_ms().checked_sub(record.sent) else { return refused("") };
                 match self.ask_application(cx, route, Box::new(down.request().clone()), timer, ask, &tried.key).await {
                     ask::Told::Found => {
@@ -214,13 +204,10 @@ impl Proxy {
                     ask::Told::NotFound if Duration::from_millis(since) < keyed.terms.within + keyed.settled => {
                         return refused("the application does not know it yet; try again later");
                     }
-                    ask::Told::NotFound => true,
+                    ask::Told::NotFound => {}
                     ask::Told::Nothing => return refused("the application could not be asked"),
                 }
             }
-        };
-        if !forwards {
-            return refused("");
         }
         let taken = store.retake(&tried.hash, record, claim, &keyed.terms).await;
         taken.map_err(|cause| unavailable(keyed, Some(&cause)))
@@ -233,7 +220,7 @@ impl Tried {
         let field = |name| head.headers.get(name).map(|value: &http::HeaderValue| value.as_bytes());
         let (kind, coding) = (field(http::header::CONTENT_TYPE), field(http::header::CONTENT_ENCODING));
         let target = cx.uri.path_and_query().map_or("/", |target| target.as_str());
-        let fingerprint = crate::policy::idempotency::fingerprint(cx.method.as_str(), target, kind, coding, body);
+        let fingerprint = idempotency::fingerprint(cx.method.as_str(), target, kind, coding, body);
         Claim { fingerprint, credential: self.credential }
     }
 

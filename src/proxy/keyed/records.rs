@@ -262,22 +262,6 @@ pub(super) fn refusal(cause: Option<&StoreError>) -> Refusal {
     Refusal::new(Reason::IdempotencyStore, detail)
 }
 
-/// A hash as people read it.
-pub fn hex(hash: &Hash) -> String {
-    use std::fmt::Write;
-    hash.iter().fold(String::with_capacity(32), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The hash of what [`hex`] wrote.
-pub fn unhex(text: &str) -> Option<Hash> {
-    let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let number = digits.then(|| u128::from_str_radix(text, 16).ok())??;
-    Some(number.to_be_bytes())
-}
-
 /// What becomes of a record, as it is counted.
 pub(super) fn counted(end: End) -> KeyedEnd {
     match end {

@@ -9,10 +9,10 @@ use std::task::Poll;
 use tokio::runtime::Handle;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::records::{Store, hex, refusal};
+use super::records::{Store, refusal};
 use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::{KeyedEnd, RouteKeys};
-use crate::policy::idempotency::{Claim, Hash, Terms};
+use crate::policy::idempotency::{Claim, Hash, Terms, hex};
 use crate::refusal::{Reason, Refusal};
 use crate::store::records::shared::Kept;
 use crate::store::records::{About, Answer, Seen, StoreError};

@@ -8,7 +8,7 @@ use tokio::time::Duration;
 
 use super::reservation::Reservation;
 use super::taking::{Taking, Told};
-use crate::proxy::attempt::Attempts;
+use crate::proxy::attempt::ask;
 use crate::proxy::context::Context;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::exchange::Ended;
@@ -16,7 +16,7 @@ use crate::proxy::pipe::Pipe;
 use crate::proxy::request::Framing;
 use crate::proxy::upload::Held;
 use crate::proxy::wait::{Supervised, supervise};
-use crate::proxy::{Proxy, Received, caught, place, serve};
+use crate::proxy::{Proxy, Received, caught, serve};
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
 use crate::timer::Timer;
@@ -107,7 +107,7 @@ async fn run(
 ) {
     let mut timer = Timer::default();
     let mut down = Downstream::taking(taking);
-    let result = caught(pin!(exchange(&proxy, &mut cx, &route, &mut down, &mut timer, &request, body))).await;
+    let result = caught(pin!(ask(&proxy, &mut cx, &route, &mut down, &mut timer, &request, body))).await;
     drop(held);
     cx.leave_place();
     if let Some(change) = &mut cx.change {
@@ -115,23 +115,5 @@ async fn run(
     }
     if let Some(taking) = down.into_taking() {
         taking.finish(result, &cx).await;
-    }
-}
-
-/// Steps 5 and 6.
-pub(super) async fn exchange(
-    proxy: &Arc<Proxy>,
-    cx: &mut Context,
-    route: &Arc<Route>,
-    down: &mut Downstream<'_>,
-    timer: &mut Timer,
-    request: &Received,
-    body: Bytes,
-) -> Result<(), Refusal> {
-    let tickets = place::enter(cx, route, down, timer, request).await?;
-    let attempts = Attempts { proxy, route, request, body };
-    match attempts.run(cx, down, timer, tickets).await? {
-        Ended::Answered => Ok(()),
-        Ended::Upgraded(_) => Err(Reason::UpstreamReset.into_refusal("it switches protocols unasked")),
     }
 }

@@ -29,9 +29,10 @@ pub use facts::Facts;
 pub use open::Counts;
 pub use record::{Record, State};
 
+use crate::policy::idempotency::hex;
 use dial::Dial;
 use link::{Call, Link, Reply};
-use record::{answer, hex};
+use record::answer;
 use scripts::{FENCE, FORMAT, OPEN, PREFIX};
 
 /// How long an operation may take where nothing else is said.

@@ -7,6 +7,7 @@ use redis::Value;
 
 use super::error::Error;
 use super::scripts::FORMAT;
+use crate::policy::idempotency;
 
 /// Where a record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,14 +139,8 @@ fn optional(value: &Value) -> Result<&[u8], Error> {
     if matches!(value, Value::Nil) { Ok(&[]) } else { bytes(value) }
 }
 
-/// Sixteen bytes as they stand in keys and fields.
-pub(super) fn hex(bytes: &[u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(*bytes))
-}
-
-/// The same backwards.
+/// A hash as it stands in keys and fields.
 pub(super) fn unhex(text: &[u8]) -> Result<[u8; 16], Error> {
-    let digits = std::str::from_utf8(text).ok().filter(|text| text.len() == 32 && !text.starts_with('+'));
-    let number = digits.and_then(|text| u128::from_str_radix(text, 16).ok());
-    number.map(u128::to_be_bytes).ok_or(Error::Unexpected("expected 32 hexadecimal digits"))
+    let hash = std::str::from_utf8(text).ok().and_then(idempotency::unhex);
+    hash.ok_or(Error::Unexpected("expected 32 hexadecimal digits"))
 }
