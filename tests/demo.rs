@@ -3,7 +3,8 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 fn demo(more: &[&str]) -> Output {
     let quick = ["demo", "--for", "3s", "--db-latency", "1ms"];
@@ -66,4 +67,19 @@ fn as_json_it_prints_nothing_else_and_every_answer_is_right() {
         assert_eq!((line["direct"].as_f64(), line["proxied"].as_f64()), (Some(0.0), Some(0.0)), "{line}");
         assert_eq!(line["met"], true, "{line}");
     }
+}
+
+#[test]
+fn sigterm_ends_it_and_leaves_no_database_behind() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outboard"));
+    command.env_remove("OUTBOARD_BYPASS").env("TMPDIR", folder.path()).env("XDG_RUNTIME_DIR", runtime.path());
+    let mut child = command.args(["demo", "--db-latency", "1ms"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("direct, warm-up")));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    // As long as it runs it holds its end of the pipe.
+    lines.for_each(drop);
+    assert!(!child.wait().unwrap().success(), "there is no report: that is no success");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use crate::config::load;
@@ -50,6 +51,9 @@ async fn demonstrate(args: Args) -> Result<(), Failure> {
         db_latency: args.db_latency.get(),
         live: std::io::stdout().is_terminal() && !args.json,
     };
+    // The proxy heeds them as well; before it does, they would end this process in the middle.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut told = async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let app = listener.local_addr()?;
     let api = serve_api(listener, &options).await?;
@@ -74,10 +78,13 @@ async fn demonstrate(args: Args) -> Result<(), Failure> {
         std::thread::Builder::new().name("outboard-control".to_owned()).spawn(move || running.block_until_end())?;
     let shown = || metrics.render();
     let proxied = Proxy { address, admin: Some(admin), metrics: &shown };
-    let measured = measure(&api, &proxied, &options, &mut std::io::stdout()).await;
+    let mut out = std::io::stdout();
+    let measured = tokio::select! {
+        measured = measure(&api, &proxied, &options, &mut out) => measured,
+        () = told() => Err(Error::Stopped),
+    };
     if measured.is_ok() && options.for_.is_none() {
-        // A second interrupt ends the proxy at once; the first one reaches it as well.
-        let _ = tokio::signal::ctrl_c().await;
+        told().await;
     }
     ender.end();
     let _ = tokio::task::spawn_blocking(move || proxy.join()).await;

@@ -120,6 +120,9 @@ pub enum Error {
     /// A thread of it broke down.
     #[error("a task of the sample application broke down")]
     Task(#[from] tokio::task::JoinError),
+    /// It was told to end before it had measured.
+    #[error("stopped before everything was measured")]
+    Stopped,
     /// An answer lacked a write that was answered before, or was another merchant's.
     #[error("expected every answer to be right, got stale reads or answers of another merchant")]
     Incorrect,
