@@ -12,6 +12,10 @@ pub const LOCAL: &str = "store: local holds only while every try of a key reache
                          survives it: behind several replicas, or after a rolling update that replaces the pod, a retry is \
                          a second charge; store: redis is shared";
 
+/// What holds of records that nothing encrypts. The same sentence wherever it is said.
+pub const IN_CLEAR: &str = "the application's answers are kept in clear: stores.encryption_keys is empty, and who reads the \
+                            store reads them";
+
 pub(super) fn check(check: &mut Check<'_>) {
     let config = check.config;
     let places = check.routes.clone();
@@ -45,11 +49,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         && !check.is_lost(&Path::of("stores"))
         && (config.stores.data_dir.is_some() || config.stores.redis.is_some())
     {
-        check.warn(
-            &path,
-            "the application's answers are kept in clear: stores.encryption_keys is empty, and who reads the store reads \
-             them",
-        );
+        check.warn(&path, IN_CLEAR);
     }
 }
 

@@ -20,8 +20,8 @@ mod same;
 mod stores;
 mod upstreams;
 
-pub use files::check_files;
-pub use idempotency::LOCAL as LOCAL_RECORDS;
+pub use files::{NamedFile, check_files, named_files};
+pub use idempotency::{IN_CLEAR, LOCAL as LOCAL_RECORDS};
 
 use super::error::{Error, nearest};
 use super::path::{Mark, Path, Step, printable};
