@@ -1,5 +1,8 @@
 //! TLS on a listener.
 
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
@@ -95,18 +98,21 @@ fn a_client_without_the_certificate_that_is_asked_for_is_refused() {
     assert_eq!(origin.count(), 2);
 }
 
+/// The certificate that a new connection is shown.
+fn shown(proxy: &Proxy, tls: &Tls) -> CertificateDer<'static> {
+    let mut client = connect(proxy.addr("inbound"), client(tls, &[&TLS13], None));
+    assert_eq!(client.get("/").status, 200);
+    let Wire::TlsClient(stream) = &client.wire else { unreachable!() };
+    stream.conn.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
 #[test]
 fn a_renewed_certificate_is_taken_without_a_restart() {
     let tls = Tls::new();
     let first = tls.issue("used", &["localhost"]);
     let yaml = format!("{{ cert_file: {}, key_file: {} }}", first.cert.display(), first.key.display());
     let (_origin, proxy) = listening("[http1, h2]", &yaml);
-    let shown = || {
-        let mut client = connect(proxy.addr("inbound"), client(&tls, &[&TLS13], None));
-        assert_eq!(client.get("/").status, 200);
-        let Wire::TlsClient(stream) = &client.wire else { unreachable!() };
-        stream.conn.peer_certificates().unwrap()[0].clone().into_owned()
-    };
+    let shown = || shown(&proxy, &tls);
     let before = CertificateDer::from_pem_file(&first.cert).unwrap();
     assert!(shown() == before);
     let mut kept = Client::tls(proxy.addr("inbound"), &tls, "localhost", &["http/1.1"]);
@@ -120,6 +126,33 @@ fn a_renewed_certificate_is_taken_without_a_restart() {
     eventually("it is told", || !proxy.events("certificate_refused").is_empty());
     assert!(shown() == after);
     assert!(!proxy.raw_output().contains("PRIVATE KEY"));
+}
+
+/// Kubernetes swaps the link `..data` to another folder when a Secret changes; the files' own links never change.
+#[test]
+fn a_secret_is_noticed_when_its_link_is_swapped() {
+    let (tls, dir) = (Tls::new(), tempfile::tempdir().unwrap());
+    let swap = |version: &str| {
+        let (pair, folder) = (tls.issue(version, &["localhost"]), dir.path().join(version));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(&pair.cert, folder.join("tls.crt")).unwrap();
+        std::fs::copy(&pair.key, folder.join("tls.key")).unwrap();
+        symlink(version, dir.path().join("..tmp")).unwrap();
+        std::fs::rename(dir.path().join("..tmp"), dir.path().join("..data")).unwrap();
+        CertificateDer::from_pem_file(&pair.cert).unwrap()
+    };
+    let first = swap("..v1");
+    let [cert, key] = ["tls.crt", "tls.key"].map(|name| {
+        symlink(Path::new("..data").join(name), dir.path().join(name)).unwrap();
+        dir.path().join(name)
+    });
+    let yaml = format!("{{ cert_file: {}, key_file: {} }}", cert.display(), key.display());
+    let (_origin, proxy) = listening("[http1, h2]", &yaml);
+    assert!(shown(&proxy, &tls) == first);
+    for version in ["..v2", "..v3"] {
+        let next = swap(version);
+        eventually("the new certificate is shown", || shown(&proxy, &tls) == next);
+    }
 }
 
 #[test]
