@@ -141,13 +141,29 @@ fn restricted(spec: &Value, container: &Value) {
     for key in ["hostNetwork", "hostPID", "hostIPC"] {
         assert!(spec.get(key).is_none());
     }
+    let kinds =
+        ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
+    for volume in spec["volumes"].as_array().into_iter().flatten() {
+        let known = |key: &String| key == "name" || kinds.contains(&key.as_str());
+        assert!(volume.as_object().unwrap().keys().all(known), "{volume}");
+    }
 }
 
 #[test]
 fn the_sidecar_passes_the_restricted_standard_and_has_no_token() {
     let mut seen = 0;
-    let names =
-        ["deployment", "classic", "job", "cron_job", "pod", "every_annotation", "config_map", "records_with_claim"];
+    let names = [
+        "deployment",
+        "classic",
+        "job",
+        "cron_job",
+        "pod",
+        "every_annotation",
+        "config_map",
+        "records_with_claim",
+        "secrets",
+        "secrets_classic",
+    ];
     for name in names {
         for object in read(&format!("testdata/{name}.golden.yaml")) {
             let Some(spec) = spec(&object) else { continue };
@@ -315,6 +331,62 @@ fn the_injectors_arguments_are_those_of_the_command() {
         let ran = Command::new(env!("CARGO_BIN_EXE_outboard")).args(args).arg("--help").output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
+}
+
+/// What the command makes of a manifest.
+fn injected(arguments: &[&str], text: &Path) -> String {
+    let command = &mut Command::new(env!("CARGO_BIN_EXE_outboard"));
+    let ran = command.args(["inject", "--kubernetes", "1.34"]).args(arguments).arg("-f").arg(text).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+/// In both forms; what was there before is there after.
+#[test]
+fn a_secret_is_mounted_into_the_sidecar_alone_and_what_is_taken_out_leaves_the_manifest_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, form, volume) in [("secrets", "initContainers", "secrets"), ("secrets_classic", "containers", "vault")] {
+        let input = root().join(format!("testdata/{name}.input.yaml"));
+        let text = injected(&[], &input);
+        let object = objects(&text).pop().unwrap();
+        let spec = spec(&object).unwrap();
+        let mut mounted = 0;
+        for key in ["initContainers", "containers"] {
+            for container in spec.get(key).and_then(Value::as_array).into_iter().flatten() {
+                let mounts = container.get("volumeMounts").and_then(Value::as_array).into_iter().flatten();
+                let mounts: Vec<&Value> = mounts.filter(|mount| mount["name"] == volume).collect();
+                let expected = serde_json::json!({ "name": volume, "mountPath": "/secrets", "readOnly": true });
+                match (key == form, container["name"] == "outboard") {
+                    (true, true) => assert_eq!(mounts, [&expected]),
+                    _ => assert!(mounts.is_empty(), "{container}"),
+                }
+                mounted += mounts.len();
+            }
+        }
+        assert_eq!(mounted, 1, "{name}");
+        let file = dir.path().join("injected.yaml");
+        std::fs::write(&file, text).unwrap();
+        let before = objects(&std::fs::read_to_string(&input).unwrap());
+        assert_eq!(objects(&injected(&["--uninject"], &file)), before, "{name}");
+    }
+}
+
+/// The example of records that replicas share, as a ConfigMap: nothing of it has to be changed, and nothing is to be warned of.
+#[test]
+fn the_example_with_secrets_can_be_injected_as_it_is() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/exactly-once.yaml");
+    let mut map =
+        objects("{ apiVersion: v1, kind: ConfigMap, metadata: { name: payments-outboard }, data: {} }").remove(0);
+    map["data"]["outboard.yaml"] = std::fs::read_to_string(file).unwrap().into();
+    let mut deployment = read("testdata/secrets.input.yaml").pop().unwrap();
+    deployment["spec"]["template"]["spec"]["volumes"] =
+        serde_json::json!([{ "name": "secrets", "secret": { "secretName": "payments-outboard" } }]);
+    let manifest = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(manifest.path(), format!("{map}\n---\n{deployment}\n")).unwrap();
+    let command = &mut Command::new(env!("CARGO_BIN_EXE_outboard"));
+    let ran = command.args(["inject", "--kubernetes", "1.34", "-f"]).arg(manifest.path()).output().unwrap();
+    let told = String::from_utf8(ran.stderr).unwrap();
+    assert!(ran.status.success() && !told.contains("in clear") && !told.contains("volume"), "{told}");
 }
 
 /// The sample with its annotation, through the command: its Service reaches the sidecar without a change.

@@ -49,6 +49,12 @@ pub const ALL: &[Annotation] = &[
         "The volume that `stores.data_dir` is on, mounted at the folder above it: one of the pod's, or a volumeClaimTemplate of its StatefulSet.",
     ),
     row(
+        "secret-volume",
+        "a volume's name",
+        "none",
+        "The volume with the files that the configuration names (keys, tokens, certificates): one of the pod's that is a secret, projected or csi, mounted read-only at `/secrets`, into the sidecar alone.",
+    ),
+    row(
         "idempotency-local",
         "`i-run-one-replica`",
         "refused where records may be missed",
@@ -163,6 +169,8 @@ pub struct Wish {
     pub config: Configuration,
     /// The volume on which the configuration keeps its records.
     pub data_volume: Option<String>,
+    /// The volume with the files that the configuration names.
+    pub secret_volume: Option<String>,
     /// Its owner says that only one replica runs, for `store: local` where that is not seen.
     pub one_replica: bool,
     /// Where the sidecar listens.
@@ -203,6 +211,7 @@ pub fn read(annotations: &BTreeMap<String, String>) -> Result<Wish, Vec<String>>
         app_container: reader.text("app-container"),
         config: reader.config(),
         data_volume: reader.text("data-volume"),
+        secret_volume: reader.text("secret-volume"),
         one_replica: reader.word("idempotency-local", &[("i-run-one-replica", true)]).unwrap_or(false),
         port: reader.parsed("port", |port| port.parse().ok().filter(|port| *port > 0)).unwrap_or(PORT),
         image: reader.text("image"),

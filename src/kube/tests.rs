@@ -202,6 +202,11 @@ fn broken_pod() -> impl Strategy<Value = Value> {
         "/spec/volumes",
         "/spec/volumes/0/name",
         "/spec/volumes/0/persistentVolumeClaim",
+        "/spec/volumes/1",
+        "/spec/volumes/1/projected",
+        "/spec/volumes/1/projected/sources",
+        "/spec/volumes/1/projected/sources/0",
+        "/spec/volumes/1/projected/sources/0/secret/items",
         "/spec/initContainers",
         "/spec/terminationGracePeriodSeconds",
         "/spec/containers/0/readinessProbe",
@@ -219,11 +224,15 @@ fn broken_pod() -> impl Strategy<Value = Value> {
             },
         });
         if keyed {
-            let configuration = "{ stores: { data_dir: /data }, admin: { probes: 0.0.0.0:9902 }, upstreams: { app: { endpoints: [127.0.0.1:1] } }, \
+            let configuration = "{ stores: { data_dir: /data, encryption_keys: [{ id: k1, file: /secrets/k1 }] }, admin: { probes: 0.0.0.0:9902 }, upstreams: { app: { endpoints: [127.0.0.1:1] } }, \
                 listeners: [{ name: in, address: \"0.0.0.0:15080\", direction: inbound }], routes: [{ name: all, idempotency: { owner: [constant] } }] }";
             pod["metadata"]["annotations"]["outboard.dev/config"] = json!(configuration);
             pod["metadata"]["annotations"]["outboard.dev/data-volume"] = json!("records");
-            pod["spec"]["volumes"] = json!([{ "name": "records", "persistentVolumeClaim": { "claimName": "records" } }]);
+            pod["metadata"]["annotations"]["outboard.dev/secret-volume"] = json!("keys");
+            pod["spec"]["volumes"] = json!([
+                { "name": "records", "persistentVolumeClaim": { "claimName": "records" } },
+                { "name": "keys", "projected": { "sources": [{ "secret": { "name": "keys", "items": [{ "mode": 292 }] } }] } },
+            ]);
         }
         for (place, value) in broken {
             if let Some(place) = pod.pointer_mut(place) {

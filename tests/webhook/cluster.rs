@@ -167,3 +167,78 @@ fn records_that_a_retry_would_miss_refuse_the_pod() {
     assert_eq!((&response["allowed"], response.get("patch")), (&json!(true), None));
     assert!(response["warnings"][0].as_str().unwrap().starts_with("without outboard: ConfigMap payments-outboard"));
 }
+
+/// A pod whose configuration names files.
+fn with_files(volumes: Value) -> Value {
+    let mut with = pod();
+    with["metadata"]["annotations"]["outboard.dev/config"] = json!("payments-outboard");
+    with["spec"]["volumes"] = volumes;
+    with
+}
+
+#[test]
+fn a_secret_that_the_sidecar_would_not_have_refuses_the_pod_and_a_volume_of_it_lets_it_in() {
+    let (tls, api) = (Tls::new(), ApiServer::start("1.34"));
+    let configuration = "admin: { probes: \"0.0.0.0:9902\" }\n\
+        stores: { redis: { url_file: /secrets/redis-url }, encryption_keys: [{ id: k1, file: /secrets/k1 }] }\n\
+        listeners: [{ name: in, address: \"0.0.0.0:${OUTBOARD_PORT}\", direction: inbound }]\n\
+        upstreams: { app: { endpoints: [\"127.0.0.1:${APP_PORT}\"] } }\n\
+        routes: [{ name: charge, idempotency: { owner: [header:x-merchant-id], store: redis } }]\n";
+    namespace(&api, json!({}), json!("http"), configuration);
+    let webhook = webhook(&tls, &api);
+    let mut client = Client::tls(webhook.listen, &tls, "localhost", &[]);
+    let count = |reason: &str, result: &str| {
+        webhook.metric(&format!("outboard_webhook_reviews_total{{reason=\"{reason}\",result=\"{result}\"}}"))
+    };
+
+    let mut asked = with_files(json!([{ "name": "keys", "secret": { "secretName": "payments-outboard" } }]));
+    let response = ask(&mut client, &review(&asked));
+    assert_eq!(response["allowed"], false, "its volume is not named");
+    let message = response["status"]["message"].as_str().unwrap();
+    for part in [
+        "ConfigMap payments-outboard: no volume of the sidecar's has stores.encryption_keys[0].file /secrets/k1, \
+         stores.redis.url_file /secrets/redis-url;",
+        "the name of a secret, projected or csi volume of the pod into outboard.dev/secret-volume",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(count("configuration", "refused"), 1.0);
+
+    asked["metadata"]["annotations"]["outboard.dev/secret-volume"] = json!("keys");
+    let response = ask(&mut client, &review(&asked));
+    assert_eq!((&response["allowed"], response.get("warnings")), (&json!(true), None), "{response}");
+    let made = patched(&asked, &response);
+    let mounts = made["spec"]["initContainers"][0]["volumeMounts"].as_array().unwrap();
+    assert!(mounts.contains(&json!({ "name": "keys", "mountPath": "/secrets", "readOnly": true })), "{mounts:?}");
+    assert_eq!(made["spec"]["containers"][0].get("volumeMounts"), None);
+    assert_eq!(count("", "injected"), 1.0);
+
+    // The sidecar's user is not root, and the pod has no group.
+    let keys = json!([{ "name": "keys", "secret": { "secretName": "payments-outboard", "defaultMode": 0o400 } }]);
+    asked["spec"]["volumes"] = keys;
+    let response = ask(&mut client, &review(&asked));
+    assert_eq!(response["allowed"], false);
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.contains("with secret.defaultMode 0400 user 65532 cannot read them"), "{message}");
+    assert_eq!(count("annotation", "refused"), 1.0);
+    asked["spec"]["securityContext"] = json!({ "fsGroup": 2000 });
+    assert_eq!(ask(&mut client, &review(&asked))["allowed"], true);
+}
+
+/// What answers are kept in is said with what to write, and arrives whole.
+#[test]
+fn answers_kept_in_clear_are_told_with_the_annotation() {
+    let (tls, api) = (Tls::new(), ApiServer::start("1.34"));
+    let configuration = "admin: { probes: \"0.0.0.0:9902\" }\nstores: { redis: { url: \"redis://redis:6379/0\" } }\n\
+        listeners: [{ name: in, address: \"0.0.0.0:${OUTBOARD_PORT}\", direction: inbound }]\n\
+        upstreams: { app: { endpoints: [\"127.0.0.1:${APP_PORT}\"] } }\n\
+        routes: [{ name: charge, idempotency: { owner: [header:x-merchant-id], store: redis } }]\n";
+    namespace(&api, json!({}), json!("http"), configuration);
+    let webhook = webhook(&tls, &api);
+    let mut client = Client::tls(webhook.listen, &tls, "localhost", &[]);
+    let response = ask(&mut client, &review(&with_files(json!([]))));
+    assert_eq!(response["allowed"], true);
+    let told = response["warnings"][0].as_str().unwrap();
+    assert!(told.contains("the application's answers are kept in clear"), "{told}");
+    assert!(told.ends_with("; write file: /secrets/k1, and its volume into outboard.dev/secret-volume"), "{told}");
+}

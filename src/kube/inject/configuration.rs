@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::app::App;
 use super::{PROBES_PORT, Reason, Refused, Wish};
+use crate::config::check::{NamedFile, named_files};
 use crate::config::{Config, Direction, load_with_warnings};
 use crate::kube::annotations::Configuration as Given;
 
@@ -28,6 +29,8 @@ pub(super) struct Configuration {
     pub(super) timeout: u64,
     /// What it says of records that outlive a request; none where it was not read.
     pub(super) records: Option<Records>,
+    /// The files that it names; none where it was not read.
+    pub(super) files: Option<Files>,
     /// What its owner should know.
     pub(super) warnings: Vec<String>,
 }
@@ -41,6 +44,15 @@ pub(super) struct Records {
     pub(super) local: Option<String>,
     /// The folder that is written to.
     pub(super) data_dir: Option<PathBuf>,
+}
+
+/// What a configuration says of files.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    /// What the configuration is called.
+    pub(super) place: String,
+    /// Each file, and the setting that names it.
+    pub(super) named: Vec<NamedFile>,
 }
 
 /// Reads it, as the sidecar will.
@@ -70,6 +82,7 @@ pub(super) fn read(
     Ok(Configuration {
         delay: seconds(loaded.config.drain.delay.get()),
         timeout: seconds(loaded.config.drain_timeout()),
+        files: Some(Files { place: place.clone(), named: named_files(&loaded.config) }),
         records: Some(Records {
             place,
             local: loaded.config.local_records().map(|route| route.name.clone()),
@@ -90,7 +103,7 @@ fn unread(wish: &Wish, name: &str) -> Configuration {
              not, say so in outboard.dev/drain-delay and outboard.dev/drain-timeout"
         ));
     }
-    Configuration { delay, timeout, records: None, warnings }
+    Configuration { delay, timeout, records: None, files: None, warnings }
 }
 
 /// Its ports have to be those that the pod's Services and the kubelet ask.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  asked for? ─ annotations ─ the application and its port ─ the configuration ─ records: do they outlive the pod?
+//!                                                                            └─ secrets: are its files there?
 //!     └─ takeover: the port's name goes to the sidecar; what referred to it inside the application gets the number
 //!     └─ sidecar:  the container and its volumes
 //!     └─ shutdown: the application sleeps, the pod has the time that a drain takes
@@ -10,10 +11,12 @@
 mod app;
 mod configuration;
 mod records;
+mod secrets;
 pub mod services;
 mod shutdown;
 mod sidecar;
 mod takeover;
+mod volumes;
 
 use serde_json::{Value, json};
 
@@ -213,7 +216,9 @@ pub fn inject(injector: &Injector, around: &Surroundings<'_>, pod: &Value) -> Re
     free(spec, &wish, &app, &around.maker)?;
     let configuration = configuration::read(&wish, &app, around.config_map)?;
     let mut warnings = configuration.warnings.clone();
-    let folder = records::arrange(spec, &wish, &around.maker, configuration.records.as_ref(), &mut warnings)?;
+    let (maker, files) = (&around.maker, configuration.files.as_ref());
+    let folder = records::arrange(spec, &wish, maker, configuration.records.as_ref(), &mut warnings)?;
+    secrets::arrange(spec, &wish, maker, files, folder.as_ref(), &mut warnings)?;
 
     let mut changed = pod.clone();
     let mut status = Status { mode: mode.as_str().into(), ..Status::default() };

@@ -7,10 +7,9 @@ use serde_json::Value;
 
 use super::configuration::Records;
 use super::sidecar::{OWN, USER};
-use super::{Reason, Refused, Wish};
+use super::{Reason, Refused, Wish, volumes};
 use crate::config::check::LOCAL_RECORDS;
 use crate::kube::annotations::Configuration as Given;
-use crate::kube::pod;
 use crate::kube::workload::Maker;
 
 /// The folder that the sidecar may write to.
@@ -88,8 +87,8 @@ fn unread(wish: &Wish, warnings: &mut Vec<String>) -> Result<(), Refused> {
         ));
     }
     warnings.push(format!(
-        "ConfigMap {name} was not read: whether a retry finds its idempotency records (store: local) was not checked, and \
-         nothing is mounted for its stores.data_dir"
+        "ConfigMap {name} was not read: whether a retry finds its idempotency records (store: local), and whether the files \
+         that it names are mounted, was not checked, and nothing is mounted for its stores.data_dir"
     ));
     Ok(())
 }
@@ -123,20 +122,13 @@ fn found_again(maker: &Maker, claimed: bool, route: &str, records: &Records) -> 
 
 /// Whether a volume is a claim, which outlives the pod. It has to be there, and to be one that can be written to.
 fn is_claim(spec: &Value, maker: &Maker, name: &str) -> Result<bool, Refused> {
-    let refused = |message: String| Err(Refused::new(Reason::Annotation, format!("{VOLUME}: {message}")));
-    if maker.claims.iter().any(|claim| claim == name) {
-        return Ok(true);
-    }
-    let volumes = pod::list(spec, "volumes");
-    let Some(volume) = volumes.iter().find(|volume| pod::text(volume, "name") == Some(name)) else {
-        let names = volumes.iter().filter_map(|volume| pod::text(volume, "name"));
-        let known: Vec<&str> = names.chain(maker.claims.iter().map(String::as_str)).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        return refused(format!("there is no volume {name}; there is {known}"));
-    };
+    let Some(volume) = volumes::named(spec, maker, VOLUME, name)? else { return Ok(true) };
     let read_only = ["configMap", "secret", "projected", "downwardAPI"].iter().any(|kind| volume.get(kind).is_some());
     if read_only || volume.pointer("/persistentVolumeClaim/readOnly").and_then(Value::as_bool) == Some(true) {
-        return refused(format!("nobody can write to volume {name}; name one that is a persistentVolumeClaim"));
+        return Err(Refused::new(
+            Reason::Annotation,
+            format!("{VOLUME}: nobody can write to volume {name}; name one that is a persistentVolumeClaim"),
+        ));
     }
     Ok(volume.get("persistentVolumeClaim").is_some())
 }

@@ -19,13 +19,16 @@ pub(in crate::kube) const VOLUMES: [&str; 4] =
 /// The label of pods that have the sidecar.
 pub(in crate::kube) const LABEL: &str = "outboard.dev/injected";
 
-const FOLDER: &str = "/etc/outboard";
+/// Where its configuration is.
+pub(super) const FOLDER: &str = "/etc/outboard";
+/// Where its secrets are: in a folder of their own, for nothing can be mounted inside a volume that is read-only.
+pub(super) const SECRETS: &str = "/secrets";
 const FILE: &str = "/etc/outboard/outboard.yaml";
 const RUN: &str = "/run/outboard";
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// What in the container is the sidecar's own: the binary, and what is mounted.
-pub(super) const OWN: [&str; 4] = ["/outboard", FOLDER, RUN, TOKEN];
+pub(super) const OWN: [&str; 5] = ["/outboard", FOLDER, SECRETS, RUN, TOKEN];
 
 /// The user that it runs as, and its group.
 pub(super) const USER: u32 = 65_532;
@@ -167,6 +170,10 @@ fn container(sidecar: &Sidecar<'_>) -> Value {
     // The root is read-only: without a mount the sidecar could not make the folder of its records, and would not start.
     if let Some(folder) = folder {
         mounts.push(json!({ "name": folder.volume.as_deref().unwrap_or(VOLUMES[3]), "mountPath": folder.path }));
+    }
+    // Whole and not by subPath, so that a Secret that changes is seen.
+    if let Some(volume) = &wish.secret_volume {
+        mounts.push(json!({ "name": volume, "mountPath": SECRETS, "readOnly": true }));
     }
     set("volumeMounts", json!(mounts));
     // What the log line of an ended container is taken from, where it said nothing itself.
