@@ -52,14 +52,15 @@ fn trailers_of_an_http1_answer_are_dropped() {
 }
 
 #[test]
-fn informational_answers_reach_http1_clients_alone_and_only_103() {
+fn informational_answers_but_100_reach_http1_clients_alone() {
     let origin = answering(
-        "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+         HTTP/1.1 199 Anything\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     );
     let proxy = proxy(&origin);
     let answer = Client::connect(proxy.addr("inbound")).get("/");
-    assert_eq!(answer.informational.iter().map(|a| a.status).collect::<Vec<_>>(), [103]);
-    assert_eq!(answer.informational[0].header("link"), Some("</a>"));
+    assert_eq!(answer.informational.iter().map(|a| a.status).collect::<Vec<_>>(), [102, 103, 199]);
+    assert_eq!(answer.informational[1].header("link"), Some("</a>"));
     let mut old = Client::connect(proxy.addr("inbound"));
     old.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
     assert_eq!(old.read_response().informational.len(), 0, "HTTP/1.0 knows none");

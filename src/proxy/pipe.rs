@@ -1,18 +1,29 @@
-//! From a task that asks the application to the client who began it: first what there is to tell, then a body in parts.
+//! From a task that asks the application to the client who began it: informational heads, then what there is to tell, then a
+//! body in parts.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::task::{Context as Poller, Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pingora::http::ResponseHeader;
+use tokio::time::Instant;
 
 use super::context::Trail;
+use super::downstream::Downstream;
+use super::wait::{Supervised, supervise};
 use crate::refusal::{Reason, Refusal};
+use crate::timer::Timer;
+
+/// So many informational heads wait for a client; more than that are dropped.
+const INTERIM: usize = 8;
 
 /// Between a task and the client who began it. `T`: what it tells.
 pub(super) struct Pipe<T>(Mutex<Inner<T>>);
 
 struct Inner<T> {
+    interim: VecDeque<Box<ResponseHeader>>,
     told: Option<T>,
     trail: Option<Trail>,
     chunks: VecDeque<Bytes>,
@@ -26,6 +37,7 @@ struct Inner<T> {
 impl<T> Default for Pipe<T> {
     fn default() -> Self {
         Pipe(Mutex::new(Inner {
+            interim: VecDeque::new(),
             told: None,
             trail: None,
             chunks: VecDeque::new(),
@@ -38,8 +50,23 @@ impl<T> Default for Pipe<T> {
     }
 }
 
+/// What comes next for the client.
+enum Next<T> {
+    Interim(Box<ResponseHeader>),
+    Told(T),
+}
+
 /// The task's end.
 impl<T> Pipe<T> {
+    /// Hands over an informational head.
+    pub(super) fn inform(&self, head: &ResponseHeader) {
+        self.change(|pipe| {
+            if pipe.interim.len() < INTERIM {
+                pipe.interim.push_back(Box::new(head.clone()));
+            }
+        });
+    }
+
     /// Tells the client.
     pub(super) fn tell(&self, told: T) {
         self.change(|pipe| pipe.told = Some(told));
@@ -102,11 +129,31 @@ impl<T> Pipe<T> {
 
 /// The client's end.
 impl<T> Pipe<T> {
-    /// Ready when there is something to tell, or there never will be.
-    pub(super) fn poll_told(&self, cx: &mut Poller<'_>) -> Poll<Result<T, Refusal>> {
+    /// Waits for what there is to tell, for as long as its client is there. What is informational goes on to it at once.
+    pub(super) async fn told(
+        &self,
+        down: &mut Downstream<'_>,
+        timer: &mut Timer,
+        deadline: Instant,
+    ) -> Supervised<Result<T, Refusal>> {
+        loop {
+            match supervise(poll_fn(|cx| self.poll_next(cx)), down, timer, deadline, true).await {
+                Supervised::Done(Ok(Next::Interim(head))) => down.inform(head.status, Some(&head)),
+                Supervised::Done(Ok(Next::Told(told))) => return Supervised::Done(Ok(told)),
+                Supervised::Done(Err(refusal)) => return Supervised::Done(Err(refusal)),
+                Supervised::Left => return Supervised::Left,
+                Supervised::Late => return Supervised::Late,
+            }
+        }
+    }
+
+    fn poll_next(&self, cx: &mut Poller<'_>) -> Poll<Result<Next<T>, Refusal>> {
         let mut pipe = self.0.lock();
+        if let Some(head) = pipe.interim.pop_front() {
+            return Poll::Ready(Ok(Next::Interim(head)));
+        }
         match (pipe.told.take(), &pipe.ended) {
-            (Some(told), _) => Poll::Ready(Ok(told)),
+            (Some(told), _) => Poll::Ready(Ok(Next::Told(told))),
             (None, Some(Err(refusal))) => Poll::Ready(Err(refusal.clone())),
             (None, Some(Ok(()))) => Poll::Ready(Err(Reason::Internal.into())),
             (None, None) => {

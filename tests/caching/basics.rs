@@ -225,3 +225,22 @@ fn what_the_route_changes_in_answers_is_changed_in_hits_by_the_present_configura
     assert_eq!(proxy.admin_post("/reload", "").status, 200);
     assert_eq!(ask(&proxy, "/", &[]).header_all("x-mine"), ["2"], "a hit or not");
 }
+
+#[test]
+fn early_hints_reach_who_asked_and_are_not_stored() {
+    let answer = minute("answer");
+    let origin = scripted(move |_, _| Some(format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{answer}")));
+    let proxy = start(&origin, "");
+    let first = ask(&proxy, "/", &[]);
+    let hints = |answer: &Response| {
+        answer.informational.iter().map(|a| (a.status, a.header("link").map(str::to_owned))).collect::<Vec<_>>()
+    };
+    assert_eq!(hints(&first), [(103, Some("</a>".to_owned()))]);
+    assert_eq!(
+        (first.text().as_str(), first.header("link"), status(&first)),
+        ("answer", None, "outboard; fwd=uri-miss; stored")
+    );
+    let again = ask(&proxy, "/", &[]);
+    assert_eq!((again.text().as_str(), again.header("link"), hints(&again)), ("answer", None, vec![]));
+    assert_eq!(origin.count(), 1);
+}

@@ -182,3 +182,15 @@ fn a_body_that_never_comes_whole_takes_no_key() {
     assert_eq!(pay(&proxy, "k").status, 201);
     assert_eq!(origin.count(), 1);
 }
+
+#[test]
+fn early_hints_reach_the_first_try_and_are_not_kept() {
+    let origin = Origin::answer(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let proxy = start(&origin, "");
+    let (first, again) = (pay(&proxy, "k"), pay(&proxy, "k"));
+    assert_eq!(first.informational.iter().map(|a| a.status).collect::<Vec<_>>(), [103]);
+    assert!(!is_replayed(&first) && is_replayed(&again));
+    assert_eq!((again.status, again.text().as_str(), again.informational.len(), origin.count()), (201, "ok", 0, 1));
+}

@@ -1,6 +1,5 @@
 //! What a client does while what it wants is fetched.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 
 use pingora::http::ResponseHeader;
@@ -105,10 +104,9 @@ impl Proxy {
         held: Held,
         why: Forward,
     ) -> Result<Followed, Refusal> {
-        let told = poll_fn(|poller| leader.0.pipe.poll_told(poller));
         // The fetch has the same deadline, and says which part of it was too slow.
         let deadline = cx.deadline + std::time::Duration::from_secs(1);
-        let told = match supervise(told, down, timer, deadline, true).await {
+        let told = match leader.0.pipe.told(down, timer, deadline).await {
             Supervised::Done(told) => told,
             Supervised::Left => {
                 cx.client_left = true;

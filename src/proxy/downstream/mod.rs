@@ -202,11 +202,18 @@ impl<'a> Downstream<'a> {
         }
     }
 
-    /// Writes an informational head: 100 and 103. HTTP/2 clients are sent none (docs/limits.md).
+    /// Writes an informational head. HTTP/2 clients are sent none (docs/limits.md).
     pub(super) fn inform(&mut self, status: StatusCode, headers: Option<&ResponseHeader>) {
+        if let (To::Task(task), Some(head)) = (&self.to, headers) {
+            return task.inform(head);
+        }
         let http10 = self.request().version == Version::HTTP_10;
         let nominated = headers.map(|h| hop::nominated(&h.headers)).unwrap_or_default();
         if let (Some(conn), false, false) = (self.conn(), self.head_written, http10) {
+            // A client that takes nothing is not to fill the memory.
+            if conn.pending() > ROOM {
+                return;
+            }
             conn.send_with(|out| {
                 status_line(out, status, None);
                 if let Some(headers) = headers {

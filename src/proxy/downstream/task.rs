@@ -26,6 +26,14 @@ impl Task {
         }
     }
 
+    /// Takes an informational head.
+    pub(super) fn inform(&self, head: &ResponseHeader) {
+        match self {
+            Task::Fill(fill) => fill.inform(head),
+            Task::Taking(taking) => taking.inform(head),
+        }
+    }
+
     /// Takes the final head. Tells whether a client has it: then there is no way back.
     pub(super) fn write_head(&mut self, head: &ResponseHeader) -> bool {
         match self {

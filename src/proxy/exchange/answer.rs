@@ -33,8 +33,8 @@ impl Exchange<'_, '_> {
         let head = origin.head().ok_or_else(|| broken("no head"))?;
         let status = head.status;
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-            // 100 was sent by us; what else there may be is for those who understand it.
-            if status.as_u16() == 103 && !self.cx.client_left {
+            // 100 was sent by us. The others are the client's, known here or not (RFC 9110, 15.2).
+            if status != StatusCode::CONTINUE && !self.cx.client_left {
                 self.down.inform(status, Some(head));
             }
             return Ok(OnHead::Next);

@@ -110,6 +110,11 @@ impl Taking {
         }
     }
 
+    /// Hands an informational head on.
+    pub(in crate::proxy) fn inform(&self, head: &ResponseHeader) {
+        self.pipe.inform(head);
+    }
+
     /// Takes the final head. Tells whether the client has it: then there is no way back.
     pub(in crate::proxy) fn write_head(&mut self, head: &ResponseHeader) -> bool {
         self.body.clear();

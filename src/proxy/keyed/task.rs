@@ -15,7 +15,7 @@ use crate::proxy::exchange::Ended;
 use crate::proxy::pipe::Pipe;
 use crate::proxy::request::Framing;
 use crate::proxy::upload::Held;
-use crate::proxy::wait::{Supervised, supervise};
+use crate::proxy::wait::Supervised;
 use crate::proxy::{Proxy, Received, caught, serve};
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
@@ -59,8 +59,7 @@ impl Proxy {
         tokio::spawn(run(self.clone(), task_cx, route.clone(), taking, request, (body, held)));
         // The task has the same deadline, and says which part of it was too slow.
         let deadline = cx.deadline + Duration::from_secs(1);
-        let told = std::future::poll_fn(|poller| client.0.poll_told(poller));
-        let told = match supervise(told, down, timer, deadline, true).await {
+        let told = match client.0.told(down, timer, deadline).await {
             Supervised::Done(told) => told,
             Supervised::Left => {
                 cx.client_left = true;
