@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
 
 use super::apply::Given;
@@ -74,6 +75,8 @@ impl Work {
                 if queue.orders.is_empty() && !queue.closed {
                     self.shared.filled.wait_for(&mut queue, TURN);
                 }
+                // Who shares the processor with this first does what is ready: its steps go with the same sync.
+                MutexGuard::unlocked(&mut queue, std::thread::yield_now);
                 std::mem::swap(&mut queue.orders, &mut orders);
                 std::mem::swap(&mut queue.told, &mut told);
                 queue.closed

@@ -53,8 +53,9 @@ pub(super) fn blocks(steps: usize) -> usize {
     (HEAD + steps).next_multiple_of(BLOCK)
 }
 
-/// Writes a batch into an empty buffer, to its last block's end.
+/// Appends a batch, to its last block's end: as many bytes as [`blocks`] says.
 pub(super) fn write(into: &mut Vec<u8>, label: &Label, salt: &Salt, ops: &[Op<'_>]) {
+    let from = into.len();
     into.extend_from_slice(&MAGIC);
     into.extend_from_slice(&[0; 4]);
     let Label { generation, number, before, time } = *label;
@@ -83,11 +84,13 @@ pub(super) fn write(into: &mut Vec<u8>, label: &Label, salt: &Salt, ops: &[Op<'_
             Op::Remove(_) => {}
         }
     }
-    let length = (into.len() - HEAD) as u32;
-    into[4..8].copy_from_slice(&length.to_le_bytes());
-    let sum = sum(salt, &into[..SUM], &into[HEAD..]);
-    into[SUM..HEAD].copy_from_slice(&sum.to_le_bytes());
-    into.resize(into.len().next_multiple_of(BLOCK), 0);
+    let batch = &mut into[from..];
+    let length = (batch.len() - HEAD) as u32;
+    batch[4..8].copy_from_slice(&length.to_le_bytes());
+    let sum = sum(salt, &batch[..SUM], &batch[HEAD..]);
+    batch[SUM..HEAD].copy_from_slice(&sum.to_le_bytes());
+    let whole = batch.len().next_multiple_of(BLOCK);
+    into.resize(from + whole, 0);
 }
 
 /// What stands where a batch may begin.

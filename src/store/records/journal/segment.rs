@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use siphasher::sip::SipHasher13;
 
 use super::batch::{self, BLOCK, Found, Label, Salt};
+use super::buffer::Buffer;
 use super::{FORMAT, OLDEST, Part};
 use crate::store::records::disk::{Error, Op, OpenError};
 
@@ -35,6 +36,8 @@ const KEPT: usize = 256 << 10;
 #[derive(Debug)]
 pub(in crate::store::records) struct Segment {
     file: File,
+    /// The same, written past the system's cache, where that can be: a sync has less to look for then.
+    pub(super) direct: Option<File>,
     path: PathBuf,
     generation: u64,
     salt: Salt,
@@ -45,7 +48,7 @@ pub(in crate::store::records) struct Segment {
     before: Option<u64>,
     /// Something may stand at the place that was not told to be durable.
     failed: bool,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     #[cfg(test)]
     pub(super) faults: super::tests::Faults,
 }
@@ -89,6 +92,7 @@ pub(super) fn open(path: &Path) -> Result<Part, OpenError> {
     let Some((generation, salt)) = newest else { return Err(damaged("it has no head")) };
     let mut segment = Segment {
         file,
+        direct: open_direct(path),
         path: path.to_owned(),
         generation,
         salt,
@@ -96,7 +100,7 @@ pub(super) fn open(path: &Path) -> Result<Part, OpenError> {
         batches: 0,
         before: None,
         failed: false,
-        buffer: Vec::new(),
+        buffer: Buffer::default(),
         #[cfg(test)]
         faults: Default::default(),
     };
@@ -169,12 +173,11 @@ impl Segment {
         self.forget_failed()?;
         let Segment { generation, batches: number, before, .. } = *self;
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
         let label = Label { generation, number, before: before.unwrap_or(0), time };
-        batch::write(&mut buffer, &label, &self.salt, ops);
+        let length = batch::blocks(ops.iter().map(batch::size).sum());
+        let batch = buffer.filled(length, |into| batch::write(into, &label, &self.salt, ops));
         self.failed = true;
-        let written = self.write(&buffer, self.place).and_then(|()| self.sync());
-        let length = buffer.len();
+        let written = self.write(batch, self.place).and_then(|()| self.sync());
         buffer.shrink_to(KEPT);
         self.buffer = buffer;
         written.map_err(|source| Error::io(&self.path, source))?;
@@ -190,7 +193,7 @@ impl Segment {
     /// Where that cannot be.
     pub(in crate::store::records) fn forget_failed(&mut self) -> Result<(), Error> {
         if self.failed {
-            let forget = self.write(&[0; BLOCK], self.place).and_then(|()| self.sync());
+            let forget = self.write_block(&[0; BLOCK], self.place);
             forget.map_err(|source| Error::io(&self.path, source))?;
             self.failed = false;
         }
@@ -203,20 +206,30 @@ impl Segment {
     /// Where its head cannot be written or synced. What was in it may be gone then, or be there.
     pub(in crate::store::records) fn renew(&mut self) -> Result<(), Error> {
         let generation = self.generation + 2;
-        let renew = || {
-            let salt = salt()?;
-            let length = self.file.metadata()?.len();
-            if length < SIZE as u64 {
-                self.fill(length as usize)?;
-            }
-            self.write(&head(generation, &salt), slot(generation))?;
-            self.sync()?;
-            Ok(salt)
-        };
-        self.salt = renew().map_err(|source| Error::io(&self.path, source))?;
+        self.salt = self.begin(generation).map_err(|source| Error::io(&self.path, source))?;
         (self.generation, self.place, self.batches, self.before) = (generation, FIRST, 0, None);
         self.failed = false;
         Ok(())
+    }
+
+    /// Writes the head of a generation, and tells what is in it.
+    fn begin(&mut self, generation: u64) -> io::Result<Salt> {
+        let salt = salt()?;
+        let length = self.file.metadata()?.len();
+        if length < SIZE as u64 {
+            self.fill(length as usize)?;
+        }
+        self.write_block(&head(generation, &salt), slot(generation))?;
+        Ok(salt)
+    }
+
+    /// Writes a block, and syncs it.
+    fn write_block(&mut self, block: &[u8; BLOCK], at: u64) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let block = buffer.filled(BLOCK, |into| into.extend_from_slice(block));
+        let written = self.write(block, at).and_then(|()| self.sync());
+        self.buffer = buffer;
+        written
     }
 
     /// Makes a file as long as it was that was cut.
@@ -225,11 +238,17 @@ impl Segment {
         self.file.sync_all()
     }
 
-    fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8], at: u64) -> io::Result<()> {
         #[cfg(test)]
         if let Some(written) = self.faults.write() {
             self.file.write_all_at(&bytes[..written.min(bytes.len())], at)?;
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        match self.direct.as_ref().map(|direct| direct.write_all_at(bytes, at)) {
+            // Not from here, or not to there: nothing of it was written.
+            Some(Err(e)) if e.kind() == io::ErrorKind::InvalidInput => self.direct = None,
+            Some(written) => return written,
+            None => {}
         }
         self.file.write_all_at(bytes, at)
     }
@@ -248,6 +267,12 @@ impl Part {
     pub(super) fn is_untouched(&self) -> bool {
         self.segment.generation == 1 && !self.is_used()
     }
+}
+
+/// The file, past the system's cache; none where its file system has no such thing.
+fn open_direct(path: &Path) -> Option<File> {
+    let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+    File::options().write(true).custom_flags(flags).open(path).ok()
 }
 
 fn zeros(file: &File, from: usize) -> io::Result<()> {

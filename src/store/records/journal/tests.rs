@@ -118,6 +118,21 @@ fn damaged(dir: &TempDir, number: usize) -> String {
 }
 
 #[test]
+fn it_goes_through_the_cache_where_it_cannot_go_past_it() {
+    let (dir, _) = written(3);
+    let [_, mut second] = opened(dir.path());
+    second.segment.follows(3);
+    append(&mut second.segment, 0).unwrap();
+    let past_it = second.segment.direct.is_some();
+    // From no border of a block in memory: the system says no.
+    second.segment.write(&vec![0; BLOCK + 1][1..], place(&second.segment)).unwrap();
+    assert!(second.segment.direct.is_none(), "{past_it}");
+    append(&mut second.segment, 1).unwrap();
+    let [first, second] = opened(dir.path());
+    assert_eq!((numbers(&first.orders), numbers(&second.orders)), (vec![0, 1, 2], vec![0, 1]));
+}
+
+#[test]
 fn what_was_appended_is_found_with_its_time_and_an_empty_batch_counts() {
     let (dir, _) = written(20);
     let [mut first, second] = opened(dir.path());
