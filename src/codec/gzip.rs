@@ -43,13 +43,13 @@ const TAIL: usize = 8;
 /// Encodes into the beginning of `room`, which is made large enough. The length.
 pub(super) fn whole(level: u32, body: &[u8], room: &mut Vec<u8>) -> Result<usize, Failed> {
     match level {
-        0..=3 if body.len() <= deflate::LONGEST => short(&Effort::FAST, body, room),
-        4..=6 if body.len() <= deflate::LONGEST => short(&Effort::GOOD, body, room),
+        0..=3 if body.len() <= deflate::LONGEST => short(Effort::Fast, body, room),
+        4..=6 if body.len() <= deflate::LONGEST => short(Effort::Thorough, body, room),
         _ => long(level, body, room),
     }
 }
 
-fn short(effort: &Effort, body: &[u8], room: &mut Vec<u8>) -> Result<usize, Failed> {
+fn short(effort: Effort, body: &[u8], room: &mut Vec<u8>) -> Result<usize, Failed> {
     let mut lent = Lent::take(|_: &Deflate| true, || Some(Deflate::new())).ok_or(Failed)?;
     let coder = lent.get().ok_or(Failed)?;
     let bound = HEAD.len() + Deflate::bound(body.len()) + TAIL;

@@ -1,137 +1,73 @@
-//! One block, the whole of a body: what it is made of, and how it is written.
+//! One block, the whole of a body, and the three ways it is written.
 
-use super::bits::Bits;
+use super::bits::{Bits, Word};
 use super::huffman::Code;
 use super::lengths::Lengths;
-use super::symbols::{DISTANCES, END, LITERALS, SHORTEST, distance, length};
+use super::symbols::{
+    DISTANCES, FIRST_DISTANCE, FIRST_LENGTH, LENGTH_EXTRAS, LITERALS, RAW, RAW_BITS, TOKENS, distance_extra,
+};
 
 /// The longest piece that is stored as it is.
 const LONGEST_STORED: usize = 65_535;
 /// What stands before such a piece at most.
 const STORED_HEAD: usize = 5;
+/// The longest code: four of them fit between two flushes. Those of fifteen bits would be for what comes once in 16,384.
+const LONGEST_CODE: usize = 14;
 
-/// Literals, and a copy behind them.
-#[derive(Clone, Copy)]
-struct Sequence {
-    literals: u16,
-    /// Of the copy, less [`SHORTEST`].
-    len: u8,
-    /// How far back it begins, less one.
-    dist: u16,
-}
+type Counts = ([u32; LITERALS], [u32; DISTANCES]);
 
-/// What a body is made of.
+/// Writes blocks.
 pub(super) struct Block {
-    /// Behind the last one there are literals up to the end.
-    sequences: Vec<Sequence>,
-    literals: [u32; LITERALS],
-    distances: [u32; DISTANCES],
-    extra_bits: u32,
+    /// What each token is written as.
+    words: Box<[Word; TOKENS]>,
+    /// The codes that need not be told.
     fixed: (Code<LITERALS>, Code<DISTANCES>),
 }
 
 impl Block {
     pub(super) fn new() -> Block {
-        Block {
-            sequences: Vec::new(),
-            literals: [0; LITERALS],
-            distances: [0; DISTANCES],
-            extra_bits: 0,
-            fixed: (fixed_literals(), Code::with([5; DISTANCES])),
+        let mut words = Box::new([Word::default(); TOKENS]);
+        for count in 0..=RAW_BITS {
+            for bits in 0..1 << count {
+                words[RAW + (1 << count | bits)] = Word::new(bits as u32, count);
+            }
         }
+        Block { words, fixed: (fixed_literals(), Code::with([5; DISTANCES])) }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.sequences.clear();
-        self.literals.fill(0);
-        self.distances.fill(0);
-        self.extra_bits = 0;
-    }
-
-    /// Literals, and behind them a copy of `len` bytes, 3 to 258, from `dist` bytes back, 1 to 32,768.
-    #[inline(always)]
-    pub(super) fn copy(&mut self, literals: &[u8], len: usize, dist: usize) {
-        self.end(literals);
-        let sequence =
-            Sequence { literals: literals.len() as u16, len: (len - SHORTEST) as u8, dist: (dist - 1) as u16 };
-        self.sequences.push(sequence);
-        let (len, dist) = (length(sequence.len), distance(sequence.dist));
-        self.literals[len.symbol] += 1;
-        self.distances[dist.symbol] += 1;
-        self.extra_bits += len.extra_bits + dist.extra_bits;
-    }
-
-    /// The literals behind the last copy.
-    #[inline(always)]
-    pub(super) fn end(&mut self, literals: &[u8]) {
-        for byte in literals {
-            self.literals[*byte as usize] += 1;
-        }
-    }
-
-    /// Writes it by the shortest of the three ways. `body`: what it stands for.
-    pub(super) fn write(&mut self, body: &[u8], out: &mut Bits<'_>) {
-        self.literals[END] = 1;
-        let (literals, distances) = (Code::of(&self.literals, 15), Code::of(&self.distances, 15));
+    /// Writes a body that is made of these tokens, the end among them, by the shortest way. `counts`: how often each literal or
+    /// length comes, and each distance.
+    pub(super) fn write(&mut self, body: &[u8], tokens: &[u16], counts: &Counts, out: &mut Bits<'_>) {
+        let (lits, dists) = counts;
+        let (literals, distances) = (Code::of(lits, LONGEST_CODE), Code::of(dists, LONGEST_CODE));
         let lengths = Lengths::of(&literals, &distances);
-        let dynamic = lengths.cost() + literals.cost(&self.literals) + distances.cost(&self.distances);
-        let fixed = self.fixed.0.cost(&self.literals) + self.fixed.1.cost(&self.distances);
-        if 8 * bound(body.len()) as u32 <= 3 + fixed.min(dynamic) + self.extra_bits {
-            store(body, out);
-        } else if fixed <= dynamic {
-            out.put(1 | 1 << 1, 3);
-            self.symbols(body, &self.fixed.0, &self.fixed.1, out);
+        let dynamic = lengths.cost() + literals.cost(lits) + distances.cost(dists);
+        let fixed = self.fixed.0.cost(lits) + self.fixed.1.cost(dists);
+        if 8 * bound(body.len()) as u32 <= 3 + fixed.min(dynamic) + extra_bits(lits, dists) {
+            return store(body, out);
+        }
+        if fixed <= dynamic {
+            out.put(Word::new(1 | 1 << 1, 3));
+            tell(&mut self.words, &self.fixed.0, &self.fixed.1);
         } else {
-            out.put(1 | 2 << 1, 3);
+            out.put(Word::new(1 | 2 << 1, 3));
             lengths.write(out);
-            self.symbols(body, &literals, &distances, out);
+            tell(&mut self.words, &literals, &distances);
         }
-    }
-
-    fn symbols(&self, body: &[u8], literals: &Code<LITERALS>, distances: &Code<DISTANCES>, out: &mut Bits<'_>) {
-        // What each byte and each length is written as, looked up at once.
-        let bytes: [(u16, u8); 256] = std::array::from_fn(|byte| (literals.bits[byte], literals.lens[byte]));
-        let lens: [(u32, u32); 256] = std::array::from_fn(|len| {
-            let len = length(len as u8);
-            let code_len = u32::from(literals.lens[len.symbol]);
-            (u32::from(literals.bits[len.symbol]) | len.extra << code_len, code_len + len.extra_bits)
-        });
-        out.flush();
-        let mut rest = body;
-        for sequence in &self.sequences {
-            let (now, behind) = rest.split_at(sequence.literals as usize);
-            run(now, &bytes, out);
-            rest = &behind[sequence.len as usize + SHORTEST..];
-            // Of 20 bits at most, and the distance of 28.
-            let (bits, count) = lens[sequence.len as usize];
-            out.put(u64::from(bits), count);
-            let dist = distance(sequence.dist);
-            out.put(u64::from(distances.bits[dist.symbol]), u32::from(distances.lens[dist.symbol]));
-            out.put(u64::from(dist.extra), dist.extra_bits);
-            out.flush();
-        }
-        run(rest, &bytes, out);
-        out.put(u64::from(literals.bits[END]), u32::from(literals.lens[END]));
-        out.flush();
+        out.all(tokens, &self.words);
     }
 }
 
-/// Three at once, which is what fits.
-#[inline(always)]
-fn run(literals: &[u8], codes: &[(u16, u8); 256], out: &mut Bits<'_>) {
-    let put = |byte: &u8, out: &mut Bits<'_>| {
-        let (bits, count) = codes[*byte as usize];
-        out.put(u64::from(bits), u32::from(count));
-    };
-    let (threes, rest) = literals.as_chunks::<3>();
-    for [a, b, c] in threes {
-        put(a, out);
-        put(b, out);
-        put(c, out);
-        out.flush();
-    }
-    rest.iter().for_each(|byte| put(byte, out));
-    out.flush();
+fn tell(words: &mut [Word; TOKENS], literals: &Code<LITERALS>, distances: &Code<DISTANCES>) {
+    words[..LITERALS].copy_from_slice(&literals.words);
+    words[FIRST_DISTANCE..][..DISTANCES].copy_from_slice(&distances.words);
+}
+
+/// How many bits stand behind lengths and distances that come so often.
+fn extra_bits(literals: &[u32; LITERALS], distances: &[u32; DISTANCES]) -> u32 {
+    let lens = literals[FIRST_LENGTH..].iter().zip(LENGTH_EXTRAS).map(|(count, extra)| count * u32::from(extra));
+    let dists = distances.iter().enumerate().map(|(at, count)| count * distance_extra(at));
+    lens.chain(dists).sum()
 }
 
 /// The most bytes that a body of this length becomes: it can always be stored as it is.
@@ -142,7 +78,7 @@ pub(super) fn bound(len: usize) -> usize {
 fn store(body: &[u8], out: &mut Bits<'_>) {
     let mut pieces = body.chunks(LONGEST_STORED).peekable();
     while let Some(piece) = pieces.next() {
-        out.put(u64::from(pieces.peek().is_none()), 3);
+        out.put(Word::new(u32::from(pieces.peek().is_none()), 3));
         out.align();
         let len = piece.len() as u16;
         out.bytes(&len.to_le_bytes());
@@ -157,5 +93,5 @@ fn fixed_literals() -> Code<LITERALS> {
     lens[144..256].fill(9);
     lens[256..280].fill(7);
     let all = Code::with(lens);
-    Code { bits: std::array::from_fn(|at| all.bits[at]), lens: std::array::from_fn(|at| all.lens[at]) }
+    Code { words: std::array::from_fn(|at| all.words[at]), lens: std::array::from_fn(|at| all.lens[at]) }
 }

@@ -1,6 +1,6 @@
 //! How a block tells its codes: by the lengths of their symbols, which have a code of their own (RFC 1951, 3.2.7).
 
-use super::bits::Bits;
+use super::bits::{Bits, Word};
 use super::huffman::Code;
 use super::symbols::{DISTANCES, FIRST_LENGTH, LITERALS};
 
@@ -90,18 +90,17 @@ impl Lengths {
     }
 
     pub(super) fn write(&self, out: &mut Bits<'_>) {
-        out.put((self.literals - FIRST_LENGTH) as u64, 5);
-        out.put((self.distances - 1) as u64, 5);
-        out.put((self.told - 4) as u64, 4);
+        out.put(Word::new((self.literals - FIRST_LENGTH) as u32, 5));
+        out.put(Word::new((self.distances - 1) as u32, 5));
+        out.put(Word::new((self.told - 4) as u32, 4));
         out.flush();
         for at in &ORDER[..self.told] {
-            out.put(u64::from(self.code.lens[*at]), 3);
+            out.put(Word::new(u32::from(self.code.lens[*at]), 3));
             out.flush();
         }
         for (symbol, extra) in &self.items[..self.len] {
-            let at = *symbol as usize;
-            out.put(u64::from(self.code.bits[at]), u32::from(self.code.lens[at]));
-            out.put(u64::from(*extra), extra_bits(*symbol));
+            out.put(self.code.words[*symbol as usize]);
+            out.put(Word::new(u32::from(*extra), extra_bits(*symbol)));
             out.flush();
         }
     }

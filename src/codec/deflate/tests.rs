@@ -5,19 +5,19 @@ use libdeflater::Decompressor;
 use proptest::prelude::*;
 
 use super::huffman::Code;
-use super::symbols::{SHORTEST, distance, length};
+use super::symbols::{FIRST_DISTANCE, NOTHING, RAW, SHORTEST, distance, length};
 use super::*;
 
-const EFFORTS: [Effort; 2] = [Effort::FAST, Effort::GOOD];
+const EFFORTS: [Effort; 2] = [Effort::Fast, Effort::Thorough];
 
 /// Encodes, asks two decoders of others what it says, and gives the lengths for each effort.
 fn both(body: &[u8]) -> [usize; 2] {
     // One coder for all of them: nothing of the one before may show.
     let mut coder = Deflate::new();
-    coder.encode(&[b'x'; LONGEST], &Effort::GOOD, &mut vec![0; Deflate::bound(LONGEST)]);
+    coder.encode(&[b'x'; LONGEST], Effort::Thorough, &mut vec![0; Deflate::bound(LONGEST)]);
     EFFORTS.map(|effort| {
         let mut out = vec![0xee; Deflate::bound(body.len())];
-        let len = coder.encode(body, &effort, &mut out);
+        let len = coder.encode(body, effort, &mut out);
         assert!(len + SLACK <= out.len(), "{len} of {}", body.len());
         let (mut zlib, mut other) = (Vec::new(), vec![0; body.len()]);
         let mut decoder = DeflateDecoder::new(&out[..len]);
@@ -125,25 +125,50 @@ fn one_symbol_has_a_code_beside_another() {
     }
 }
 
+/// The bits that such a token is, and how many.
+fn bits(token: u16) -> (u32, u32) {
+    let marked = u32::from(token) - RAW as u32;
+    (marked ^ 1 << marked.ilog2(), marked.ilog2())
+}
+
 /// The tables of RFC 1951, 3.2.5, by a few of their rows.
 #[test]
 fn symbols_of_lengths_and_distances() {
     let of_length = |len: usize| {
-        let symbol = length((len - SHORTEST) as u8);
-        (symbol.symbol, symbol.extra, symbol.extra_bits)
+        let [symbol, extra] = length((len - SHORTEST) as u8);
+        (symbol, bits(extra).0, bits(extra).1)
     };
     assert_eq!(
         [3, 10, 11, 12, 34, 257, 258].map(of_length),
         [(257, 0, 0), (264, 0, 0), (265, 0, 1), (265, 1, 1), (272, 3, 2), (284, 30, 5), (285, 0, 0),]
     );
     let of_distance = |dist: u32| {
-        let symbol = distance((dist - 1) as u16);
-        (symbol.symbol, symbol.extra, symbol.extra_bits)
+        let [symbol, lower, upper] = distance((dist - 1) as u16);
+        let ((lower, some), (upper, more)) = (bits(lower), bits(upper));
+        (symbol as usize - FIRST_DISTANCE, lower | upper << some, some + more)
     };
     assert_eq!(
         [1, 2, 3, 4, 5, 6, 7, 24_577, 32_768].map(of_distance),
         [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 1), (4, 1, 1), (5, 0, 1), (29, 0, 13), (29, 8191, 13),]
     );
+    // A distance has one token of bits, and another from 513 on.
+    assert_eq!((distance(511)[2], bits(distance(512)[2]).1, bits(NOTHING)), (NOTHING, 1, (0, 0)));
+}
+
+/// Around each multiple of the bytes that are compared at once, up to the end of the body and short of it.
+#[test]
+fn what_two_places_have_in_common() {
+    for len in 0..300 {
+        for behind in [0, 1, 40] {
+            let mut body = [vec![b'a'; len], vec![b'b'], vec![b'a'; len], vec![b'c'; behind]].concat();
+            assert_eq!(bytes::common(&body, 0, len + 1), len.min(258), "{len}, {behind}");
+            for at in 0..len.min(70) {
+                body[at] = b'x';
+                assert_eq!(bytes::common(&body, 0, len + 1), at);
+                body[at] = b'a';
+            }
+        }
+    }
 }
 
 /// Words from a small store, so that there is much to copy, and noise between them.
