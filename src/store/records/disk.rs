@@ -46,6 +46,9 @@ use crate::policy::idempotency::Hash;
 /// How many look-ups read at once; others wait for one of them, some microseconds.
 const READERS: usize = 2;
 
+/// After so many steps, some 50 µs of them, whoever wants the processor goes first.
+const YIELDS: usize = 16;
+
 /// A step of a batch.
 #[derive(Debug, Clone, Copy)]
 pub enum Op<'a> {
@@ -187,8 +190,12 @@ impl Disk {
     pub fn commit(&self, ops: &[Op<'_>]) -> Result<(), Error> {
         self.write(|transaction, seen| {
             let mut len = 0;
-            for op in ops {
-                len += apply(transaction, op)?;
+            for ops in ops.chunks(YIELDS) {
+                for op in ops {
+                    len += apply(transaction, op)?;
+                }
+                // A thread may keep a processor for milliseconds from those that have become ready meanwhile.
+                std::thread::yield_now();
             }
             Ok((!ops.is_empty() || seen, len))
         })?;
