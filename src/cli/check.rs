@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{Failure, answers};
 use crate::config::{Config, Errors, check_files, load_file};
+use crate::server;
 use crate::units::Auto;
 
 /// Arguments of `check`.
@@ -59,7 +60,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Resu
     if good { Ok(()) } else { Err(Failure::Config) }
 }
 
-/// The worst case: connections × 26KiB, bodies up to max_buffered, idle upstream connections × 8KiB, and stored answers.
+/// The worst case: connections × 26KiB, bodies up to max_buffered, idle upstream connections × 8KiB, stored answers, and
+/// what records on a disk take in memory.
 fn memory(config: &Config) -> String {
     let (connections, auto) = match config.limits.max_connections {
         Auto::Is(n) => (n, ""),
@@ -76,11 +78,18 @@ fn memory(config: &Config) -> String {
         memory if stores => (memory, format!(" + {memory} of stored answers")),
         _ => (0, String::new()),
     };
+    let (records, keys) = match &config.stores.data_dir {
+        Some(_) => {
+            let memory = server::records_memory(config.stores.max_records);
+            (memory, format!(" + {memory} of idempotency records"))
+        }
+        None => (0, String::new()),
+    };
     let plus = if buffered == 0 { " and bodies" } else { "" };
     format!(
         "memory at worst: {} bytes{plus} = {connections} connections{auto} x {CONNECTION} + {idle} idle upstream \
-         connections x {IDLE}{answers} + {bodies}\n",
-        known.saturating_add(buffered).saturating_add(stored),
+         connections x {IDLE}{answers}{keys} + {bodies}\n",
+        known.saturating_add(buffered).saturating_add(stored).saturating_add(records),
     )
 }
 
@@ -144,6 +153,14 @@ defaults: { headers: { request: { set: { authorization: secret } } } }
         assert!(done.is_ok() && out.contains(" + 2097152 of stored answers + 1048576 of bodies"), "{out}");
         assert!(out.contains(&format!("worst: {} bytes =", 100 * 26 * 1024 + 128 * 8192 + (3 << 20))), "{out}");
         assert!(out.contains("\nall: cache: per credential, by scheme, host, path and query; fresh as"), "{out}");
+    }
+
+    #[test]
+    fn records_on_a_disk_count_as_memory() {
+        let (done, out, _) = check(&format!("{GOOD}stores: {{ data_dir: /var/lib/outboard, max_records: 1000000 }}\n"));
+        let records = server::records_memory(1_000_000);
+        assert!(records > (16 << 20) + 1_000_000 * 10 / 8, "{records}");
+        assert!(done.is_ok() && out.contains(&format!(" + {records} of idempotency records + ")), "{out}");
     }
 
     #[test]

@@ -14,5 +14,6 @@ mod switches;
 mod unknowns;
 mod upgrade;
 
+pub use records::memory as records_memory;
 pub use run::{Ender, Running, run};
 pub use start::{Source, StartError, start};

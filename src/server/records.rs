@@ -25,6 +25,12 @@ const DATABASE: usize = 16 << 20;
 /// A quarter of this is what records in memory may take where no cgroup limits it.
 const UNLIMITED_MEMORY: u64 = 8 << 30;
 
+/// What the records of a folder may take, in bytes: what the database caches, the steps of two journals that it does not have
+/// yet, and the filter, whose newest layer may have half as much room as there are records.
+pub fn memory(max_records: u64) -> u64 {
+    (DATABASE + 2 * durable::JOURNAL) as u64 + max_records.saturating_mul(Local::FILTER_BITS) / 8 * 3 / 2
+}
+
 /// Why the records cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {

@@ -37,6 +37,9 @@ use apply::{Apply, Given, Hand};
 use pending::Pending;
 use writer::{Queue, Work};
 
+/// What the steps may take that one of the two files of the journal holds: they are in memory until the database has them.
+pub const JOURNAL: usize = journal::ROOM;
+
 /// How often what ended is removed, and what cannot be written is tried again.
 const TURN: Duration = Duration::from_secs(1);
 

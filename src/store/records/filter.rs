@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::policy::idempotency::Hash;
 
 /// Bits for each hash that a layer is made for.
-const BITS: u64 = 10;
+pub(super) const BITS: u64 = 10;
 /// Bits that a hash sets.
 const SET: usize = 6;
 /// Words of a block: a cache line.

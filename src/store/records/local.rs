@@ -106,6 +106,9 @@ impl Live {
 }
 
 impl Local {
+    /// What knowing of a key that it was seen takes, in bits.
+    pub const FILTER_BITS: u64 = super::filter::BITS;
+
     /// In memory alone, at most so many records, and so many bytes of them.
     pub fn in_memory(most: u64, most_bytes: u64, clock: Clock) -> Self {
         Self::new(Kept::Memory(Memory::default()), most, most_bytes, Sealer::default(), clock)
