@@ -176,6 +176,18 @@ impl Case<'_> {
         causes
     }
 
+    /// Whether an answer that a client had at `told` may not have been written down: the store was out of reach when it was to
+    /// be, and the sidecar that would have tried again was gone before it could.
+    fn unwritten(&self, told: At, later: At) -> bool {
+        let Some(asked) = self.receipts.iter().map(|r| r.at).filter(|at| *at <= told).max() else { return false };
+        let blows = self.events.iter().filter(|e| e.what == What::Store && e.from <= told && asked <= e.to);
+        blows.into_iter().any(|blow| {
+            let until = blow.to.max(told) + FINISH;
+            let is_gone = |e: &&Event| matches!(e.what, What::Killed | What::Ended) && e.from <= later;
+            self.events.iter().filter(is_gone).any(|end| asked <= end.to && end.from <= until)
+        })
+    }
+
     fn find(&mut self, rule: Rule, detail: String) {
         self.found.push(Violation { rule, key: self.key.to_owned(), detail });
     }
@@ -249,7 +261,7 @@ impl Case<'_> {
                 Got::Nothing(_) => true,
                 Got::Answer { said: again, .. } => again == said,
                 Got::Refusal { reason, .. } => match next(&later.got) {
-                    Next::Unknown => given_up,
+                    Next::Unknown => given_up || self.unwritten(to, later.from),
                     Next::NotKept => false,
                     // Nobody waits for what is done.
                     _ => reason != "idempotency_in_flight",

@@ -164,6 +164,23 @@ fn an_answer_that_is_forgotten_is_found() {
 }
 
 #[test]
+fn an_answer_that_the_store_could_not_take_may_be_unknown_once_its_sidecar_is_gone() {
+    let with = |events: Vec<Event>| {
+        let receipts = vec![receipt(10, Verdict::Kept, Some(said(201, Some(7))))];
+        let tries = vec![answer(10, said(201, Some(7)), false), refusal(5000, 409, "idempotency_unknown")];
+        history(tries, receipts, vec![charge(7)], events)
+    };
+    let (store, killed) = (event(8, What::Store), event(500, What::Killed));
+    let excused = with(vec![store.clone(), killed.clone()]);
+    assert!(check(&excused).is_empty(), "{:?}", check(&excused));
+    // Not the one without the other, nor long after, nor before.
+    finds(Rule::Forgotten, &with(vec![store.clone()]));
+    finds(Rule::Forgotten, &with(vec![killed.clone()]));
+    finds(Rule::Forgotten, &with(vec![store, event(4900, What::Killed)]));
+    finds(Rule::Forgotten, &with(vec![event(100, What::Store), killed]));
+}
+
+#[test]
 fn an_answer_that_comes_after_its_key_was_given_up_changes_nothing() {
     let tries = vec![nothing(0), refusal(7000, 409, "idempotency_unknown"), answer(8000, said(201, Some(7)), false)];
     let receipts = vec![receipt(10, Verdict::Kept, Some(said(201, Some(7))))];
