@@ -1,6 +1,6 @@
 //! An HTTP/2 client on the `h2` crate. Its runtime lives inside, so tests call it without `async`.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 use super::{Tls, patience};
@@ -61,27 +60,34 @@ impl Client {
     /// Connects in clear, by prior knowledge.
     #[track_caller]
     pub fn connect(addr: SocketAddr) -> Client {
-        Client::with(addr, None, &h2::client::Builder::new())
+        Client::over(TcpStream::connect(addr).unwrap())
+    }
+
+    /// In clear, by prior knowledge, on a connection that stands.
+    #[track_caller]
+    pub fn over(tcp: TcpStream) -> Client {
+        Client::with(tcp, None, &h2::client::Builder::new())
     }
 
     /// Connects in clear with these settings.
     #[track_caller]
     pub fn with_settings(addr: SocketAddr, builder: &h2::client::Builder) -> Client {
-        Client::with(addr, None, builder)
+        Client::with(TcpStream::connect(addr).unwrap(), None, builder)
     }
 
     /// Connects under TLS; ALPN agrees on h2.
     #[track_caller]
     pub fn tls(addr: SocketAddr, tls: &Tls, name: &str) -> Client {
-        Client::with(addr, Some((tls, name)), &h2::client::Builder::new())
+        Client::with(TcpStream::connect(addr).unwrap(), Some((tls, name)), &h2::client::Builder::new())
     }
 
     #[track_caller]
-    fn with(addr: SocketAddr, tls: Option<(&Tls, &str)>, builder: &h2::client::Builder) -> Client {
+    fn with(tcp: TcpStream, tls: Option<(&Tls, &str)>, builder: &h2::client::Builder) -> Client {
         let runtime = Arc::new(runtime());
         let ended = Arc::new(Mutex::new(None));
         let send = runtime.block_on(async {
-            let tcp = TcpStream::connect(addr).await.unwrap();
+            tcp.set_nonblocking(true).unwrap();
+            let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
             tcp.set_nodelay(true).unwrap();
             match tls {
                 None => start(tcp, builder, ended.clone()).await,

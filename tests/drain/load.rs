@@ -1,15 +1,16 @@
 //! Under load: 100 requests in flight and 200 a second that keep arriving when SIGTERM comes.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::common::{Client, Proxy, Signal, eventually, http2};
+use super::common::{Client, Proxy, Signal, Wire, eventually, http2};
 use super::{LONG, gated, has_entered, proxy};
 
 const DELAY: Duration = Duration::from_secs(2);
-/// A request that begins later than this after SIGTERM may find the listener closed.
-const CERTAIN: Duration = Duration::from_millis(1950);
+/// A connection that is made later than this after SIGTERM may not be accepted before the listener is closed.
+const CERTAIN: Duration = Duration::from_millis(1800);
 const IN_FLIGHT: usize = 100;
 const CLIENTS: usize = 20;
 /// 20 clients, each every 100 ms: 200 a second.
@@ -23,7 +24,6 @@ struct Seen {
     told_to_close: AtomicUsize,
     bad: Mutex<Vec<String>>,
     term: Mutex<Option<Instant>>,
-    stop: AtomicBool,
 }
 
 impl Seen {
@@ -31,8 +31,21 @@ impl Seen {
     fn again(&self, next: &mut Instant) -> bool {
         *next += PACE;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
-        let late = self.term.lock().unwrap().is_some_and(|term| term.elapsed() > CERTAIN);
-        !late && !self.stop.load(Ordering::SeqCst)
+        !self.late()
+    }
+
+    fn late(&self) -> bool {
+        self.term.lock().unwrap().is_some_and(|term| term.elapsed() > CERTAIN)
+    }
+
+    /// A new connection; none once it is late. The clock is looked at when it stands: on a machine that has much to do, a thread that
+    /// begins in time may come too late for the listener.
+    fn connect(&self, addr: SocketAddr) -> Option<TcpStream> {
+        let made = TcpStream::connect(addr);
+        if self.late() {
+            return None;
+        }
+        made.map_err(|e| self.answered(Err(format!("connect: {e}")))).ok()
     }
 
     fn answered(&self, result: Result<u16, String>) {
@@ -53,7 +66,7 @@ impl Seen {
 fn keep_asking(
     proxy: &Proxy,
     seen: &Arc<Seen>,
-    client: fn(std::net::SocketAddr, &Seen, &mut Instant),
+    client: fn(SocketAddr, &Seen, &mut Instant),
 ) -> Vec<std::thread::JoinHandle<()>> {
     let addr = proxy.addr("inbound");
     let spread = PACE / CLIENTS as u32;
@@ -65,17 +78,14 @@ fn keep_asking(
         .collect()
 }
 
-fn ask_http1(addr: std::net::SocketAddr, seen: &Seen, next: &mut Instant) {
+fn ask_http1(addr: SocketAddr, seen: &Seen, next: &mut Instant) {
     let mut kept: Option<Client> = None;
     while seen.again(next) {
         let mut client = match kept.take() {
             Some(client) => client,
-            None => match std::net::TcpStream::connect(addr) {
-                Ok(stream) => Client::over(super::common::Wire::Tcp(stream)),
-                Err(e) => {
-                    seen.answered(Err(format!("connect: {e}")));
-                    continue;
-                }
+            None => match seen.connect(addr) {
+                Some(stream) => Client::over(Wire::Tcp(stream)),
+                None => continue,
             },
         };
         let asked = client.try_send("POST /load HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
@@ -94,7 +104,7 @@ fn ask_http1(addr: std::net::SocketAddr, seen: &Seen, next: &mut Instant) {
     }
 }
 
-fn ask_http2(addr: std::net::SocketAddr, seen: &Seen, next: &mut Instant) {
+fn ask_http2(addr: SocketAddr, seen: &Seen, next: &mut Instant) {
     let mut kept: Option<http2::Client> = None;
     while seen.again(next) {
         // What a GOAWAY says was not looked at is asked again, as every client does (RFC 9113 8.7).
@@ -103,7 +113,8 @@ fn ask_http2(addr: std::net::SocketAddr, seen: &Seen, next: &mut Instant) {
                 seen.told_to_close.fetch_add(1, Ordering::SeqCst);
                 kept = None;
             }
-            let client = kept.get_or_insert_with(|| http2::Client::connect(addr));
+            let Some(client) = kept.take().or_else(|| seen.connect(addr).map(http2::Client::over)) else { break };
+            let client = kept.insert(client);
             match client.post("/load", "hi") {
                 Ok(answer) => {
                     seen.answered(Ok(answer.status));
@@ -122,7 +133,7 @@ fn ask_http2(addr: std::net::SocketAddr, seen: &Seen, next: &mut Instant) {
 
 /// SIGTERM under load; `slow` sends the requests that are in flight then and returns what reads their answers.
 fn across_sigterm(
-    client: fn(std::net::SocketAddr, &Seen, &mut Instant),
+    client: fn(SocketAddr, &Seen, &mut Instant),
     slow: impl FnOnce(&Proxy) -> Box<dyn FnOnce() -> Vec<u16>>,
 ) {
     let (origin, gate) = gated();
