@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method};
-use outboard::listen::head::{self, Limits};
+use outboard::http1::head::{self, Limits};
 use outboard::route::matcher::{Found, Matcher, Request, Rule};
 use outboard::route::path::check_path;
 

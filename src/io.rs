@@ -33,10 +33,10 @@ const READ_AHEAD: usize = 16 << 10;
 /// An idle stream keeps no write buffer larger than this: a head and a short body, which is what most answers are.
 const KEPT: usize = 4 << 10;
 
-/// Sees what the owner reads; `false` when it must not be used.
+/// Sees what the owner reads.
 struct Watch(Box<Look>);
 
-type Look = dyn FnMut(&[u8]) -> bool + Send + Sync;
+type Look = dyn FnMut(&[u8]) + Send + Sync;
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,7 +61,6 @@ struct Inner {
     muted: bool,
     failed: Option<io::ErrorKind>,
     watch: Option<Watch>,
-    malformed: bool,
     bytes_in: u64,
     bytes_out: u64,
     /// Shows `bytes_out` to whoever gave the stream away.
@@ -100,7 +99,6 @@ impl Conn {
             muted: false,
             failed: None,
             watch: None,
-            malformed: false,
             bytes_in: 0,
             bytes_out: 0,
             meter: None,
@@ -125,20 +123,9 @@ impl Conn {
         self
     }
 
-    /// Shows `watch` every byte that the owner reads from now on, before the owner has it. Once it answers `false`, reading
-    /// fails and [`Conn::is_malformed`] says why.
-    pub fn watch(&mut self, watch: impl FnMut(&[u8]) -> bool + Send + Sync + 'static) {
+    /// Shows `watch` every byte that the owner reads from now on.
+    pub fn watch(&mut self, watch: impl FnMut(&[u8]) + Send + Sync + 'static) {
         self.inner.get_mut().watch = Some(Watch(Box::new(watch)));
-    }
-
-    /// Ends the watch.
-    pub fn unwatch(&mut self) {
-        self.inner.get_mut().watch = None;
-    }
-
-    /// Whether the watch refused what was read.
-    pub fn is_malformed(&self) -> bool {
-        self.inner.lock().malformed
     }
 
     /// The stream under a session, where it is one of ours.

@@ -26,6 +26,7 @@
 //! | [`config`] | The file as a user types it: data, its errors, its schema. Nothing runs here. |
 //! | [`server`] | Assembly: from a configuration to a running process, reload, hand-over, the end. |
 //! | [`lifecycle`] | The phases of the process, and the count of what is in flight. |
+//! | [`http1`] | HTTP/1 on the wire: the guard of heads and chunks, a request and its body. |
 //! | [`listen`] | The shell around a client connection, up to a checked request. |
 //! | [`proxy`] | A request's whole way as one async function, each step a call. Read [`proxy::Proxy::handle`] first. |
 //! | [`route`] | From a request to its route; compiles settings into what the hot path uses. |
@@ -49,6 +50,7 @@ pub mod codec;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod http1;
 pub mod io;
 pub mod kube;
 pub mod lifecycle;

@@ -16,6 +16,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("refusal", &[]),
     ("timer", &[]),
     ("io", &[]),
+    // Messages as bytes: what is refused, and how a stream is read.
+    ("http1", &["io", "refusal"]),
     // Rules without I/O, and the data they are configured by.
     ("policy", &["units"]),
     ("config", &["policy", "units"]),
@@ -40,12 +42,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "observe",
             "lifecycle",
             "config",
+            "http1",
             "io",
             "timer",
             "units",
         ],
     ),
-    ("listen", &["proxy", "lifecycle", "observe", "config", "io", "refusal", "timer", "upstream::tls"]),
+    ("listen", &["proxy", "lifecycle", "observe", "config", "http1", "io", "refusal", "timer", "upstream::tls"]),
     // Around the traffic.
     ("admin", &["config", "units"]),
     (

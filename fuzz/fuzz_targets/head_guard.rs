@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use outboard::listen::chunked::ChunkGuard;
-use outboard::listen::head::{self, Body, Limits};
+use outboard::http1::chunked::ChunkGuard;
+use outboard::http1::head::{self, Body, Limits};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some(end) = head::find_end(bytes, 0) else { return };

@@ -1,5 +1,4 @@
-//! An HTTP/1 connection: one request after the other. Each head is read and checked here, on the bytes as they came,
-//! before pingora parses it.
+//! An HTTP/1 connection: one request after the other. Each head is read here, bounded in bytes and in time.
 
 use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
@@ -8,19 +7,18 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use pingora::protocols::Stream;
-use pingora::protocols::http::ServerSession;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Duration, Instant};
 use tokio_util::io::poll_read_buf;
 
-use super::chunked::ChunkGuard;
-use super::{head, http2, linger};
+use super::{http2, linger};
 use crate::config::Direction;
+use crate::http1::chunked::ChunkGuard;
+use crate::http1::{self, head};
 use crate::io::Conn;
 use crate::lifecycle::Phase;
 use crate::proxy::state::Limits;
-use crate::proxy::{Client, Next, Proxy};
+use crate::proxy::{Client, Next, Proxy, Session};
 use crate::refusal::{Reason, Refusal};
 use crate::timer::Timer;
 
@@ -35,8 +33,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How reading a head ended.
 enum Head {
-    /// A head that may be parsed stands at the front of the buffer, so long, with a body framed like this.
-    Whole(usize, head::Body),
+    /// A head that passed the guard stands at the front of the buffer, so long.
+    Whole(usize, head::Head),
     /// The connection began with the preface of HTTP/2.
     Http2,
     /// No request came: the client left, or time is up.
@@ -101,50 +99,44 @@ async fn run(
                 }
             }
         };
-        match read {
-            Head::Whole(end, head::Body::Chunked) => {
-                // The parser of chunks forgives a lot; what it would have to forgive is refused before it sees it.
-                let mut guard = ChunkGuard::new();
-                if let Err(refusal) = guard.feed(&buf[end..]) {
-                    refuse(&conn, &client, proxy, &refusal);
-                    return linger::close(&conn, &mut timer, limits.header_read_timeout).await;
-                }
-                conn.watch(move |bytes| guard.feed(bytes).is_ok());
+        let read = match read {
+            // What came of a body with the head is not to be found broken once the application has the head.
+            Head::Whole(end, head) if head.body == head::Body::Chunked => {
+                ChunkGuard::new().feed(&buf[end..]).map(|_| (end, head))
             }
-            Head::Whole(..) => {}
+            Head::Whole(end, head) => Ok((end, head)),
             Head::Closed | Head::Http2 => return,
-            Head::Refused(refusal) => {
+            Head::Refused(refusal) => Err(refusal),
+        };
+        let (end, head) = match read {
+            Ok(read) => read,
+            Err(refusal) => {
                 refuse(&conn, &client, proxy, &refusal);
                 return linger::close(&conn, &mut timer, limits.header_read_timeout).await;
             }
-        }
+        };
         served += 1;
         client.last = served >= limits.keepalive_requests || proxy.lifecycle.ends(client.listener.direction);
-        let mut session = ServerSession::new_http1(conn);
-        if let ServerSession::H1(h1) = &mut session {
-            h1.set_pipelining_enabled(true);
-            h1.set_pipelined_prefix(std::mem::take(&mut buf));
-            h1.set_read_timeout(None);
-        }
-        // The guard is stricter than this parser; should they ever differ, the request goes nowhere.
-        if !matches!(session.read_request().await, Ok(true)) {
-            let ServerSession::H1(h1) = session else { return };
-            let stream = h1.into_inner();
-            let Some(conn) = Conn::of(&stream) else { return };
-            refuse(conn, &client, proxy, &Reason::BadRequest.into());
-            return linger::close(conn, &mut timer, limits.header_read_timeout).await;
-        }
-        // Boxed: a connection that waits for its next request does not hold the space that one takes.
-        match boxed(|| proxy.handle(&client, &mut timer, session)).await {
-            Next::Request(stream, rest) => {
-                let Some(same) = own(stream) else { return };
-                (conn, buf) = (same, rest);
-                conn.unwatch();
+        let rest = if end == buf.len() { BytesMut::new() } else { buf.split_off(end) };
+        let session = match http1::Session::new(conn, &std::mem::take(&mut buf).freeze(), &head, rest) {
+            Ok(session) => session,
+            Err(conn) => {
+                refuse(&conn, &client, proxy, &Reason::BadRequest.into());
+                return linger::close(&conn, &mut timer, limits.header_read_timeout).await;
             }
-            Next::Close(stream) => {
-                let Some(conn) = Conn::of(&stream) else { return };
+        };
+        // Boxed: a connection that waits for its next request does not hold the space that one takes.
+        match boxed(|| proxy.handle(&client, &mut timer, Session::Http1(session))).await {
+            Next::Request(same, rest) => {
+                (conn, buf) = (same, rest);
+                if !buf.is_empty() {
+                    // Requests that came at once are not to keep other connections waiting.
+                    tokio::task::consume_budget().await;
+                }
+            }
+            Next::Close(conn) => {
                 let patience = Duration::from_secs(conn.pending() as u64 / limits.min_send_rate + 2);
-                return linger::close(conn, &mut timer, patience).await;
+                return linger::close(&conn, &mut timer, patience).await;
             }
             Next::Ended => return,
         }
@@ -155,10 +147,6 @@ async fn run(
 /// copied by `Box::pin`.
 fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     Box::into_pin(Box::write(Box::new_uninit(), make()))
-}
-
-fn own(stream: Stream) -> Option<Box<Conn>> {
-    stream.into_any().downcast().ok()
 }
 
 /// Ready when an idle connection has to end: its listener is closed. Inbound ones end one by one over the last quarter of
@@ -260,7 +248,7 @@ fn check(bytes: &[u8], limits: &Limits) -> Head {
         return Head::Refused(too_large(bytes));
     }
     match head::check(bytes, &head::Limits::default()) {
-        Ok(head) => Head::Whole(bytes.len(), head.body),
+        Ok(head) => Head::Whole(bytes.len(), head),
         Err(refusal) => Head::Refused(refusal),
     }
 }

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use pingora::protocols::Digest;
-use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Accept, HttpSession, default_h2_options, handshake};
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, timeout};
@@ -16,7 +15,7 @@ use super::frames::{Frames, HalfHead};
 use crate::config::Direction;
 use crate::io::Conn;
 use crate::lifecycle::Phase;
-use crate::proxy::{Client, Proxy};
+use crate::proxy::{Client, Proxy, Session};
 use crate::refusal::Reason;
 use crate::timer::Timer;
 
@@ -73,10 +72,7 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
     let mut seen = 0;
     let half = HalfHead::default();
     let mut frames = Frames::new(half.clone());
-    conn.watch(move |bytes| {
-        frames.feed(bytes);
-        true
-    });
+    conn.watch(move |bytes| frames.feed(bytes));
     // The preface and the settings have as long as a head.
     let shaking = handshake(Box::new(conn.with_back_pressure()), Some(options));
     let Ok(Ok(mut connection)) = timeout(limits.header_read_timeout, shaking).await else { return };
@@ -196,5 +192,5 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
 
 async fn stream(session: HttpSession, client: &Client, proxy: &Arc<Proxy>) {
     let mut timer = Timer::default();
-    proxy.handle(client, &mut timer, ServerSession::new_http2(session)).await;
+    proxy.handle(client, &mut timer, Session::Http2(session)).await;
 }

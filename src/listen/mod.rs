@@ -7,10 +7,8 @@
 
 pub mod accept;
 pub mod bind;
-pub mod chunked;
 pub mod connection;
 mod frames;
-pub mod head;
 pub mod http1;
 pub mod http2;
 pub mod linger;

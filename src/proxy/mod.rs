@@ -33,6 +33,7 @@ mod repeat;
 mod request;
 pub mod requests;
 mod serve;
+mod session;
 pub mod state;
 mod streams;
 mod tunnel;
@@ -51,10 +52,9 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::{Method, header};
 use pingora::http::RequestHeader;
-use pingora::protocols::Stream;
-use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
+use crate::io::Conn;
 use crate::lifecycle::Lifecycle;
 use crate::observe::log::AccessLog;
 use crate::observe::metrics::{Metrics, RouteMetrics};
@@ -75,6 +75,7 @@ use origin::Origin;
 use request::Framing;
 use requests::Requests;
 use state::{ListenerPolicy, State};
+pub use session::Session;
 pub use streams::EventStreams;
 pub use upload::Buffered;
 
@@ -123,9 +124,9 @@ pub struct Client {
 /// What became of an HTTP/1 connection.
 pub enum Next {
     /// The next request may follow; these bytes of it came already.
-    Request(Stream, BytesMut),
+    Request(Box<Conn>, BytesMut),
     /// It ends, once the client had time to read.
-    Close(Stream),
+    Close(Box<Conn>),
     /// It has ended.
     Ended,
 }
@@ -183,13 +184,13 @@ impl Client {
 
 impl Proxy {
     /// Serves one request whose head was read.
-    pub async fn handle(self: &Arc<Self>, client: &Client, timer: &mut Timer, mut session: ServerSession) -> Next {
+    pub async fn handle(self: &Arc<Self>, client: &Client, timer: &mut Timer, mut session: Session) -> Next {
         let state = self.state.load_full();
         let in_flight = self.lifecycle.request(client.listener.direction);
         if !client.trusted {
-            forwarded::strip(session.req_header_mut(), &client.listener);
+            forwarded::strip(session.request_mut(), &client.listener);
         }
-        let mut cx = Context::begin(&state, client, session.req_header(), in_flight);
+        let mut cx = Context::begin(&state, client, session.request(), in_flight);
         let _listed = self.requests.list(&cx);
         let (upgraded, close) = {
             let mut down = Downstream::new(&mut session);
@@ -199,7 +200,7 @@ impl Proxy {
         };
         let next = match upgraded {
             Some((origin, head)) => self.tunnel(&mut cx, timer, session, origin, head).await,
-            None => finish(session, close).await,
+            None => finish(session, close),
         };
         access::end(self, &cx);
         // Counted until here: the last byte of an HTTP/1 answer was handed to the socket.
@@ -356,18 +357,11 @@ async fn caught<T>(mut way: Pin<&mut impl Future<Output = Result<T, Refusal>>>) 
 type ResponseHead = pingora::http::ResponseHeader;
 
 /// Gives an HTTP/1 connection on to its next request.
-async fn finish(session: ServerSession, close: bool) -> Next {
-    let ServerSession::H1(mut h1) = session else { return Next::Ended };
-    if close || !h1.will_keepalive() || !h1.is_body_done() {
-        return Next::Close(h1.into_inner());
-    }
-    match h1.reuse().await {
-        Ok(Some(reusable)) => {
-            let (stream, prefix) = reusable.into_parts();
-            Next::Request(stream, prefix.unwrap_or_default())
-        }
-        _ => Next::Ended,
-    }
+fn finish(session: Session, close: bool) -> Next {
+    let Session::Http1(http1) = session else { return Next::Ended };
+    let close = close || !http1.keeps_alive() || !http1.is_body_done();
+    let (conn, ahead) = http1.into_parts();
+    if close { Next::Close(conn) } else { Next::Request(conn, ahead) }
 }
 
 #[cfg(test)]

@@ -5,14 +5,13 @@ use std::task::{Context as Poller, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use pingora::protocols::http::ServerSession;
 use tokio::io::ReadBuf;
 use tokio::time::{Duration, Instant};
 
 use super::context::Context;
 use super::downstream::Downstream;
 use super::origin::Origin;
-use super::{Next, Proxy, ResponseHead, finish, refuse};
+use super::{Next, Proxy, ResponseHead, Session, finish, refuse};
 use crate::io::Conn;
 use crate::refusal::{Reason, Refusal};
 use crate::timer::Timer;
@@ -44,7 +43,7 @@ impl Proxy {
         &self,
         cx: &mut Context,
         timer: &mut Timer,
-        mut session: ServerSession,
+        mut session: Session,
         mut origin: Box<Origin>,
         head: ResponseHead,
     ) -> Next {
@@ -53,28 +52,24 @@ impl Proxy {
             let mut down = Downstream::new(&mut session);
             let refusal = Refusal::new(Reason::Overloaded, "too many event streams");
             refuse::refuse(cx, &mut down, timer, None, &refusal).await;
-            return finish(session, true).await;
+            return finish(session, true);
         };
         cx.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
         if Downstream::new(&mut session).write_head(&head, &route.response_headers, true).is_err() {
             return Next::Ended;
         }
-        let ServerSession::H1(mut h1) = session else { return Next::Ended };
+        let Session::Http1(http1) = session else { return Next::Ended };
         // What came behind the request belongs to the tunnel.
-        h1.set_server_keepalive(Some(0));
-        let Ok(Some(reusable)) = h1.reuse().await else { return Next::Ended };
-        let (stream, early) = reusable.into_parts();
-        let Some(conn) = Conn::of(&stream) else { return Next::Ended };
+        let (conn, early) = http1.into_parts();
         let mut until = Instant::now() + route.timeouts.stream_max;
         if let Some(end) = self.lifecycle.deadline() {
             until = until.min(end);
         }
-        let early = early.map_or_else(Bytes::new, BytesMut::freeze);
-        let through = run(conn, &mut origin, early, timer, route.timeouts.idle, until).await;
+        let through = run(&conn, &mut origin, early.freeze(), timer, route.timeouts.idle, until).await;
         cx.upstream_sent = through.up;
         cx.upstream_received = through.down;
         (cx.request_bytes, cx.response_bytes) = (through.up, through.down);
-        Next::Close(stream)
+        Next::Close(conn)
     }
 }
 

@@ -1,21 +1,17 @@
 //! Reads the client's body: whole where it is small and its length is known, in parts otherwise.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context as Poller, Poll};
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use pingora::ErrorType;
-use pingora::protocols::http::ServerSession;
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
 use super::context::Context;
 use super::downstream::Downstream;
-use crate::io::Conn;
 use crate::refusal::{Reason, Refusal};
 use crate::timer::Timer;
 use crate::units::Size;
@@ -65,26 +61,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.of.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
         self.of.gauge.sub(self.bytes as i64);
-    }
-}
-
-/// Reads a part of the body; none at its end. A read that was given up goes on where it stopped.
-pub(super) fn poll_read(session: &mut ServerSession, cx: &mut Poller<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
-    let read = {
-        let mut read = pin!(session.read_request_body());
-        read.as_mut().poll(cx)
-    };
-    read.map_err(|e| {
-        let malformed = session.stream().and_then(Conn::of).is_some_and(Conn::is_malformed);
-        refusal(&e, malformed)
-    })
-}
-
-fn refusal(e: &pingora::Error, malformed: bool) -> Refusal {
-    match e.etype() {
-        _ if malformed => Refusal::new(Reason::BadRequest, "the body is malformed"),
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => Reason::ClientLeft.into(),
-        _ => Refusal::new(Reason::BadRequest, "the body is malformed"),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 
 use super::{Coder, Downstream, Framing, Gone, To};
 use crate::proxy::hop;
+use crate::proxy::session::Session;
 use crate::route::table::Changes;
 
 impl Downstream<'_> {
@@ -53,7 +53,7 @@ impl Downstream<'_> {
 
     /// Whether it is a client over HTTP/1.1.
     pub(in crate::proxy) fn is_plain_http1(&self) -> bool {
-        matches!(&self.to, To::Client(ServerSession::H1(_))) && self.request().version == Version::HTTP_11
+        matches!(&self.to, To::Client(Session::Http1(_))) && self.request().version == Version::HTTP_11
     }
 
     /// Forgets a head that was held back: its answer is not sent.
@@ -141,7 +141,7 @@ impl Downstream<'_> {
         if copy.status == StatusCode::NO_CONTENT {
             remove(&mut copy, &header::CONTENT_LENGTH);
         }
-        let To::Client(ServerSession::H2(session)) = &mut self.to else { return Err(Gone) };
+        let To::Client(Session::Http2(session)) = &mut self.to else { return Err(Gone) };
         session.write_response_header(Box::new(copy), bodiless).map_err(|_| Gone)?;
         self.h2 = session.take_response_body_writer();
         self.ended = bodiless;

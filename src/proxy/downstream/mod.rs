@@ -16,11 +16,11 @@ use bytes::Bytes;
 use h2::SendStream;
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::ServerSession;
 
 use super::caching::fill::Fill;
 use super::keyed::taking::Taking;
-use super::{hop, upload};
+use super::hop;
+use super::session::Session;
 use crate::io::Conn;
 use crate::refusal::Refusal;
 use coder::Broke;
@@ -53,7 +53,7 @@ enum Framing {
 
 /// Where an answer goes.
 enum To<'a> {
-    Client(&'a mut ServerSession),
+    Client(&'a mut Session),
     Task(Task),
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Downstream<'a> {
 
 impl<'a> Downstream<'a> {
     /// A client.
-    pub(super) fn new(session: &'a mut ServerSession) -> Self {
+    pub(super) fn new(session: &'a mut Session) -> Self {
         Self::to(To::Client(session))
     }
 
@@ -152,7 +152,7 @@ impl<'a> Downstream<'a> {
     /// The request's head as it was received.
     pub(super) fn request(&self) -> &RequestHeader {
         match &self.to {
-            To::Client(session) => session.req_header(),
+            To::Client(session) => session.request(),
             To::Task(task) => task.request(),
         }
     }
@@ -168,37 +168,33 @@ impl<'a> Downstream<'a> {
     /// Reads a part of the request's body; none at its end.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
         match &mut self.to {
-            To::Client(session) => upload::poll_read(session, cx),
+            To::Client(session) => session.poll_body(cx),
             To::Task(_) => Poll::Ready(Ok(None)),
         }
     }
 
     fn keeps_alive(&self) -> bool {
         match &self.to {
-            To::Client(ServerSession::H1(h1)) => h1.will_keepalive(),
-            _ => true,
+            To::Client(session) => session.keeps_alive(),
+            To::Task(_) => true,
         }
     }
 
     fn conn(&self) -> Option<&Conn> {
         match &self.to {
-            To::Client(session) => session.stream().and_then(Conn::of),
+            To::Client(session) => session.conn(),
             To::Task(_) => None,
         }
     }
 
     /// Ready when the client is gone, or has ended its side. A fetch goes on without its client.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(conn) = self.conn() {
-            return conn.poll_gone(cx);
-        }
         if let Some(stream) = &mut self.h2 {
             return stream.poll_reset(cx).map(|_| ());
         }
-        let To::Client(session) = &mut self.to else { return Poll::Pending };
-        match session.watch_h2_stream_close() {
-            Some(mut closed) => std::future::Future::poll(std::pin::Pin::new(&mut closed), cx).map(|_| ()),
-            None => Poll::Pending,
+        match &mut self.to {
+            To::Client(session) => session.poll_gone(cx),
+            To::Task(_) => Poll::Pending,
         }
     }
 
@@ -362,10 +358,8 @@ impl<'a> Downstream<'a> {
         self.close = true;
         if let Some(stream) = &mut self.h2 {
             stream.send_reset(h2::Reason::INTERNAL_ERROR);
-        } else if let To::Client(session) = &mut self.to
-            && session.is_http2()
-        {
-            session.shutdown_with_reason(h2::Reason::INTERNAL_ERROR);
+        } else if let To::Client(session) = &mut self.to {
+            session.reset();
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The HTTP/1 head guard: a request's head is checked on the wire bytes, before any parser sees it.
 //!
-//! pingora's session repairs what it cannot parse: it percent-encodes a broken target, takes a bare LF for the end of a
-//! line, and answers what is left in a way of its own. A proxy and an application that read the same bytes in two ways
-//! is how a request is smuggled, so what could be read in two ways is refused here and never repaired.
+//! Many parsers repair what they cannot parse: they percent-encode a broken target, or take a bare LF for the end of a
+//! line. A proxy and an application that read the same bytes in two ways is how a request is smuggled, so what could be
+//! read in two ways is refused here and never repaired.
 //!
 //! One pass over the bytes, nothing is allocated. [`find_end`] says where a head ends, [`check`] whether it may pass.
 
@@ -255,7 +255,7 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
 }
 
 /// `bytes` without the spaces and tabs around them.
-fn trim(bytes: &[u8]) -> &[u8] {
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
     let start = bytes.iter().position(|b| !blank(b)).unwrap_or(bytes.len());
     let end = bytes.iter().rposition(|b| !blank(b)).map_or(start, |i| i + 1);

@@ -1,4 +1,4 @@
-//! The guard of a chunked body: its framing is checked on the wire bytes while they pass.
+//! The guard of a chunked body: its framing is checked on the wire bytes, and says where the data is.
 //!
 //! As with the head ([`super::head`]): what two parsers could cut in two places is refused. Nothing is copied or kept, so
 //! a body of any length costs the few bytes of [`ChunkGuard`].
@@ -30,6 +30,17 @@ pub struct Progress {
     /// Bytes of the slice that belong to the body; all of them unless it ended.
     pub consumed: usize,
     /// The body's last byte is among them.
+    pub ended: bool,
+}
+
+/// A part of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Bytes of framing at its front.
+    pub framing: usize,
+    /// Bytes of data behind them.
+    pub data: usize,
+    /// The body's last byte is the last of the framing.
     pub ended: bool,
 }
 
@@ -82,26 +93,38 @@ impl ChunkGuard {
 
     /// Follows the next bytes of the body. After its end nothing is consumed; after a refusal each call refuses.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Progress, Refusal> {
-        let mut at = 0;
-        while at < bytes.len() && self.state != State::Ended {
-            if let State::Data { left } = self.state {
-                let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
-                at += take;
-                self.data += take as u64;
-                let left = left - take as u64;
-                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
-                continue;
+        let mut consumed = 0;
+        loop {
+            let part = self.next(&bytes[consumed..])?;
+            consumed += part.framing + part.data;
+            if part.ended || consumed == bytes.len() {
+                return Ok(Progress { consumed, ended: part.ended });
             }
-            match self.step(bytes[at]) {
+        }
+    }
+
+    /// The next part of the body: bytes of its framing, and the data behind them as far as it is there. Like
+    /// [`ChunkGuard::feed`] else.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<Part, Refusal> {
+        let mut framing = 0;
+        while framing < bytes.len() && self.state != State::Ended {
+            if let State::Data { left } = self.state {
+                let data = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - framing);
+                self.data += data as u64;
+                let left = left - data as u64;
+                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                return Ok(Part { framing, data, ended: false });
+            }
+            match self.step(bytes[framing]) {
                 Ok(next) => self.state = next,
                 Err(detail) => {
                     self.state = State::Broken;
                     return Err(Refusal::new(Reason::BadRequest, detail));
                 }
             }
-            at += 1;
+            framing += 1;
         }
-        Ok(Progress { consumed: at, ended: self.state == State::Ended })
+        Ok(Part { framing, data: 0, ended: self.state == State::Ended })
     }
 
     /// The state behind a byte that is not data.

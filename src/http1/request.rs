@@ -1,0 +1,66 @@
+//! From a head that passed the guard to the fields by which a request is told.
+
+use bytes::Bytes;
+use http::{HeaderValue, Version};
+use pingora::http::RequestHeader;
+
+use super::head::{Head, trim};
+
+/// Reads a whole head that [`super::head::check`] let pass. Names and values are parts of `head`, and names keep the case
+/// in which they are spelled. None where it is no head after all, or says what no URI may say.
+pub(super) fn read(head: &Bytes, checked: &Head) -> Option<Box<RequestHeader>> {
+    let line = memchr::memchr(b'\n', head)?;
+    let mut words = head[..line].split(|b| *b == b' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let mut request = RequestHeader::build(method, target, Some(checked.headers)).ok()?;
+    request.set_version(if checked.version_11 { Version::HTTP_11 } else { Version::HTTP_10 });
+    let mut at = line + 1;
+    while head.get(at..).is_some_and(|rest| rest != b"\r\n") {
+        let line = &head[at..];
+        let end = memchr::memchr(b'\n', line)?;
+        let (name, value) = line.split_at_checked(memchr::memchr(b':', &line[..end])?)?;
+        let value = trim(value.get(1..end - name.len() - 1)?);
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).ok()?;
+        request.append_header(head.slice_ref(name), value).ok()?;
+        at += end + 1;
+    }
+    Some(Box::new(request))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::head::{Limits, check};
+
+    fn request(head: &'static str) -> Box<RequestHeader> {
+        let bytes = Bytes::from_static(head.as_bytes());
+        read(&bytes, &check(&bytes, &Limits::default()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_head_is_read_as_it_stands() {
+        let head = request(
+            "PUT /a/%2fb?c=d&e HTTP/1.1\r\nHost: a.example:8080\r\nX-Odd:\t one  two \t\r\nEmpty:\r\nx-odd:three\r\nRaw: \u{e9}\r\n\r\n",
+        );
+        assert_eq!((head.method.as_str(), head.raw_path(), head.version), ("PUT", &b"/a/%2fb?c=d&e"[..], Version::HTTP_11));
+        let fields: Vec<_> = head.case_header_iter().map(|(name, value)| (name.as_slice(), value.as_bytes())).collect();
+        let expected: [(&[u8], &[u8]); 5] = [
+            (b"Host", b"a.example:8080"),
+            (b"X-Odd", b"one  two"),
+            (b"x-odd", b"three"),
+            (b"Empty", b""),
+            (b"Raw", "\u{e9}".as_bytes()),
+        ];
+        assert_eq!(fields, expected);
+        assert_eq!(head.headers.get_all("x-odd").iter().count(), 2);
+    }
+
+    #[test]
+    fn every_form_of_a_target_is_read() {
+        let head = request("GET http://a.example/x?y HTTP/1.1\r\nHost: A.example\r\n\r\n");
+        assert_eq!((head.raw_path(), head.uri.path(), head.uri.query()), (&b"http://a.example/x?y"[..], "/x", Some("y")));
+        assert_eq!(request("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").raw_path(), b"*");
+        let old = request("GET / HTTP/1.0\r\n\r\n");
+        assert_eq!((old.version, old.headers.len()), (Version::HTTP_10, 0));
+    }
+}
