@@ -22,13 +22,9 @@ use parking_lot::Mutex;
 use pingora::protocols::UniqueIDType;
 use tokio::io::ReadBuf;
 use tokio_rustls::TlsStream;
-use tokio_util::io::poll_read_buf;
 
 pub use socket::Socket;
 use socket::Transport;
-
-/// Reads below this size go through a buffer, so that a head and a small body behind it come in one system call.
-const READ_AHEAD: usize = 16 << 10;
 
 /// An idle stream keeps no write buffer larger than this: a head and a short body, which is what most answers are.
 const KEPT: usize = 4 << 10;
@@ -56,9 +52,6 @@ struct Inner {
     unflushed: bool,
     /// Whether a writer is told to wait (HTTP/2, whose library needs it) or only asked to look at `waiting`.
     back_pressure: bool,
-    read_ahead: bool,
-    /// What is written is thrown away.
-    muted: bool,
     failed: Option<io::ErrorKind>,
     watch: Option<Watch>,
     bytes_in: u64,
@@ -95,8 +88,6 @@ impl Conn {
             waiting_at: 0,
             unflushed: false,
             back_pressure: false,
-            read_ahead: false,
-            muted: false,
             failed: None,
             watch: None,
             bytes_in: 0,
@@ -117,21 +108,9 @@ impl Conn {
         self.inner.get_mut().meter.get_or_insert_default().clone()
     }
 
-    /// Reads in larger pieces than asked for.
-    pub fn with_read_ahead(mut self) -> Self {
-        self.inner.get_mut().read_ahead = true;
-        self
-    }
-
     /// Shows `watch` every byte that the owner reads from now on.
     pub fn watch(&mut self, watch: impl FnMut(&[u8]) + Send + Sync + 'static) {
         self.inner.get_mut().watch = Some(Watch(Box::new(watch)));
-    }
-
-    /// The stream under a session, where it is one of ours.
-    pub fn of(stream: &pingora::protocols::Stream) -> Option<&Conn> {
-        // `as_any` of the trait object, not of the box around it.
-        (**stream).as_any().downcast_ref()
     }
 
     /// Bytes read and written so far, as the application layer saw them.
@@ -163,11 +142,6 @@ impl Conn {
         if inner.waiting_at == inner.waiting.len() && inner.waiting.capacity() > KEPT {
             (inner.waiting, inner.waiting_at) = (Vec::new(), 0);
         }
-    }
-
-    /// Throws away what a session writes, while it is told of a head that goes another way.
-    pub fn mute(&self, muted: bool) {
-        self.inner.lock().muted = muted;
     }
 
     /// Accepts bytes; they leave with the next poll.
@@ -265,13 +239,9 @@ impl Inner {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.ahead.is_empty() {
-            if !self.read_ahead || buf.remaining() >= READ_AHEAD {
-                ready!(self.transport.reader().poll_read(cx, buf))?;
-                self.bytes_in += (buf.filled().len() - before) as u64;
-                return Poll::Ready(Ok(()));
-            }
-            self.ahead.reserve(READ_AHEAD);
-            ready!(poll_read_buf(self.transport.reader(), cx, &mut self.ahead))?;
+            ready!(self.transport.reader().poll_read(cx, buf))?;
+            self.bytes_in += (buf.filled().len() - before) as u64;
+            return Poll::Ready(Ok(()));
         }
         let n = self.ahead.len().min(buf.remaining());
         buf.put_slice(&self.ahead[..n]);

@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lifecycle", &["config"]),
     ("observe", &["config", "refusal", "units"]),
     // The one place that compiles settings, and the one that owns connections to applications.
-    ("upstream", &["policy", "config", "observe", "io", "timer"]),
+    ("upstream", &["policy", "config", "observe", "http1", "io", "timer"]),
     ("route", &["config", "policy", "upstream", "observe", "timer", "units"]),
     // The way of a request, and the shell around a client connection.
     (

@@ -27,20 +27,22 @@ pub enum Broken {
 
 /// A body that is being read.
 #[derive(Debug)]
-pub struct Body(State);
+pub(super) struct Body(State);
 
 #[derive(Debug)]
 enum State {
     /// So many bytes are left, not 0.
     Length(u64),
     Chunked(ChunkGuard),
+    /// All that comes until the peer ends its side.
+    UntilEnd,
     Ended,
     Broken(Broken),
 }
 
 impl Body {
     /// A body at its first byte.
-    pub fn new(framing: head::Body) -> Self {
+    pub(super) fn new(framing: head::Body) -> Self {
         Body(match framing {
             head::Body::None | head::Body::Length(0) => State::Ended,
             head::Body::Length(length) => State::Length(length),
@@ -48,8 +50,18 @@ impl Body {
         })
     }
 
+    /// The body of an answer at its first byte: chunks may have spaces behind their size.
+    pub(super) fn chunked_answer() -> Self {
+        Body(State::Chunked(ChunkGuard::lenient()))
+    }
+
+    /// What comes until the peer ends its side, at its first byte.
+    pub(super) fn until_end() -> Self {
+        Body(State::UntilEnd)
+    }
+
     /// Whether there is none, or all of it was read.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         matches!(self.0, State::Ended)
     }
 
@@ -57,7 +69,7 @@ impl Body {
     ///
     /// # Errors
     /// Where it does not go on, this time and each time after.
-    pub fn poll(
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         mut stream: Pin<&mut impl AsyncRead>,
@@ -72,8 +84,10 @@ impl Body {
                 _ => READ_UNKNOWN,
             };
             ahead.reserve(room);
-            if !matches!(ready!(poll_read_buf(stream.as_mut(), cx, ahead)), Ok(1..)) {
-                self.0 = State::Broken(Broken::Closed);
+            match (ready!(poll_read_buf(stream.as_mut(), cx, ahead)), &self.0) {
+                (Ok(1..), _) => {}
+                (Ok(0), State::UntilEnd) => self.0 = State::Ended,
+                _ => self.0 = State::Broken(Broken::Closed),
             }
         }
     }
@@ -92,6 +106,7 @@ impl Body {
                 }
                 return Some(Ok(Some(ahead.split_to(length).freeze())));
             }
+            State::UntilEnd => return Some(Ok(Some(ahead.split().freeze()))),
             State::Chunked(guard) => match guard.next(ahead) {
                 Ok(part) => {
                     ahead.advance(part.framing);

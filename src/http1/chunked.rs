@@ -22,6 +22,8 @@ pub struct ChunkGuard {
     data: u64,
     /// Bytes of trailers so far.
     trailers: u16,
+    /// Spaces may stand behind a size.
+    lenient: bool,
 }
 
 /// How far a slice brought the body.
@@ -76,7 +78,7 @@ enum State {
 
 impl Default for ChunkGuard {
     fn default() -> Self {
-        ChunkGuard { state: State::Size { digits: 0, size: 0 }, data: 0, trailers: 0 }
+        ChunkGuard { state: State::Size { digits: 0, size: 0 }, data: 0, trailers: 0, lenient: false }
     }
 }
 
@@ -84,6 +86,11 @@ impl ChunkGuard {
     /// A guard at a body's first byte.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same for an answer: some servers pad the size of a chunk with spaces.
+    pub fn lenient() -> Self {
+        ChunkGuard { lenient: true, ..Self::default() }
     }
 
     /// Bytes of data so far, without their framing.
@@ -140,6 +147,7 @@ impl ChunkGuard {
             }
             (State::Size { digits: 1.., size }, b'\r') => State::SizeLf { size },
             (State::Size { digits: 1.., size }, b';') => State::Extension { size, bytes: 1 },
+            (State::Size { digits: 1.., size }, b' ' | b'\t') if self.lenient => State::Extension { size, bytes: 1 },
             (State::Size { .. }, _) => return Err("a chunk's size is malformed"),
             (State::Extension { size, .. }, b'\r') => State::SizeLf { size },
             (State::Extension { bytes: MAX_EXTENSION, .. }, _) => return Err("a chunk's extensions are too long"),

@@ -1,12 +1,19 @@
-//! HTTP/1 on the wire, from a client: a head that is checked byte by byte and then read as it stands, and the body behind it.
+//! HTTP/1 as it is read from the wire.
 //!
-//! Who writes decides what is sent: answers are written where they are known, in `proxy`.
+//! - Of a client: [`head`] and [`chunked`] check every byte, so that nobody behind us reads the same bytes in another way;
+//!   [`ServerSession`] is a request that passed.
+//! - Of an application: [`ClientSession`] reads its answer, and bears what applications get away with.
+//!
+//! Nothing is written here: that is done where it is known what is to be said, in `proxy`.
 
 mod body;
 pub mod chunked;
+mod client;
 pub mod head;
 mod request;
-mod session;
+mod response;
+mod server;
 
-pub use body::{Body, Broken};
-pub use session::Session;
+pub use body::Broken;
+pub use client::ClientSession;
+pub use server::ServerSession;

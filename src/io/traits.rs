@@ -13,10 +13,13 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Conn, READ_AHEAD};
+use super::Conn;
 
 /// More than this may not wait where writers are told to wait.
 const HIGH_WATER: usize = 64 << 10;
+
+/// Less than this is gathered until it is flushed.
+const GATHERED: usize = 16 << 10;
 
 impl AsyncRead for Conn {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -38,12 +41,12 @@ impl AsyncWrite for Conn {
             if inner.pending() > HIGH_WATER {
                 ready!(inner.poll_sent(cx, HIGH_WATER))?;
             }
-            if inner.pending() + buf.len() < READ_AHEAD {
+            if inner.pending() + buf.len() < GATHERED {
                 inner.keep(buf);
                 return Poll::Ready(Ok(buf.len()));
             }
             inner.send(cx, buf)?;
-        } else if !inner.muted {
+        } else {
             inner.keep(buf);
         }
         Poll::Ready(Ok(buf.len()))

@@ -118,7 +118,7 @@ async fn run(
         served += 1;
         client.last = served >= limits.keepalive_requests || proxy.lifecycle.ends(client.listener.direction);
         let rest = if end == buf.len() { BytesMut::new() } else { buf.split_off(end) };
-        let session = match http1::Session::new(conn, &std::mem::take(&mut buf).freeze(), &head, rest) {
+        let session = match http1::ServerSession::new(conn, &std::mem::take(&mut buf).freeze(), &head, rest) {
             Ok(session) => session,
             Err(conn) => {
                 refuse(&conn, &client, proxy, &Reason::BadRequest.into());

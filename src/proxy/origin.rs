@@ -6,15 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::SendStream;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::client::HttpSession;
 
 use super::request::{self, Framing, Outgoing};
 use crate::io::Conn;
 use crate::observe::log::UpstreamSent;
-use crate::refusal::{Reason, Refusal};
-use crate::upstream::{Lease, Upstream};
+use crate::refusal::Refusal;
+use crate::upstream::{Lease, Session, Upstream};
 
 /// This much of a request may wait for a slow application before it is no longer read from the client.
 const ROOM: usize = 64 << 10;
@@ -80,7 +79,7 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn new(lease: Lease) -> Self {
-        let before = lease.session.stream().and_then(Conn::of).map_or((0, 0), |conn| (conn.bytes().0, conn.on_wire()));
+        let before = lease.session.conn().map_or((0, 0), |conn| (conn.bytes().0, conn.on_wire()));
         Origin {
             lease,
             before,
@@ -94,7 +93,7 @@ impl Origin {
     }
 
     pub(super) fn is_http2(&self) -> bool {
-        matches!(self.lease.session, HttpSession::H2(_))
+        matches!(self.lease.session, Session::Http2(_))
     }
 
     pub(super) fn reused(&self) -> bool {
@@ -102,30 +101,23 @@ impl Origin {
     }
 
     pub(super) fn conn(&self) -> Option<&Conn> {
-        self.lease.session.stream().and_then(Conn::of)
+        self.lease.session.conn()
     }
 
     /// Writes the head; `end`: no body follows.
     pub(super) async fn write_head(&mut self, outgoing: &Outgoing<'_>, end: bool) -> Result<(), Failed> {
         match &mut self.lease.session {
-            HttpSession::H1(h1) => {
-                let known = request::known_to_session(&outgoing.cx.method, outgoing.websocket);
-                let known = known.map_err(|_| Refusal::from(Reason::Internal))?;
-                let Some(conn) = Conn::of(h1.stream()) else { return Err(Reason::Internal.into_refusal("").into()) };
-                // The session learns how to read the answer from a head that it believes it writes.
-                conn.mute(true);
-                let told = h1.write_request_header(known).await;
-                let Some(conn) = Conn::of(h1.stream()) else { return Err(Reason::Internal.into_refusal("").into()) };
-                conn.mute(false);
-                told.map_err(|_| Failed::Broken)?;
-                conn.send_with(|out| request::http1(outgoing, out));
+            Session::Http1(http1) => {
+                if outgoing.cx.method == Method::HEAD {
+                    http1.expect_no_body();
+                }
+                http1.conn().send_with(|out| request::http1(outgoing, out));
                 self.chunked = outgoing.framing == Framing::Chunked;
             }
-            HttpSession::H2(h2) => {
+            Session::Http2(h2) => {
                 h2.write_request_header(request::http2(outgoing)?, end).map_err(|_| Failed::Broken)?;
                 self.h2 = h2.take_request_body_writer();
             }
-            HttpSession::Custom(()) => return Err(Reason::Internal.into_refusal("").into()),
         }
         self.sent = if end { UpstreamSent::All } else { UpstreamSent::Head };
         if end && self.poll_now().await.is_err() {
@@ -228,21 +220,17 @@ impl Origin {
 
     /// Reads a head, informational ones too. A read that was given up goes on where it stopped.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let mut read = pin!(self.lease.session.read_response_header());
-        read.as_mut().poll(cx).map_err(Broken)
+        self.lease.session.poll_head(cx).map_err(Broken)
     }
 
     /// The head that was read last.
     pub(super) fn head(&self) -> Option<&ResponseHeader> {
-        self.lease.session.response_header()
+        self.lease.session.head()
     }
 
     /// Reads a part of the body; none at its end.
     pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
-        let read = {
-            let mut read = pin!(self.lease.session.read_response_body());
-            ready!(read.as_mut().poll(cx))
-        };
+        let read = ready!(self.lease.session.poll_body(cx));
         if let Ok(Some(chunk)) = &read {
             self.body_received += chunk.len() as u64;
         }
@@ -252,7 +240,7 @@ impl Origin {
     /// Reads the trailers behind the body of an HTTP/2 answer.
     pub(super) fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Broken>> {
         match &mut self.lease.session {
-            HttpSession::H2(h2) => {
+            Session::Http2(h2) => {
                 let mut read = pin!(h2.read_trailers());
                 read.as_mut().poll(cx).map_err(Broken)
             }
@@ -261,8 +249,8 @@ impl Origin {
     }
 
     /// Gives the connection back: the whole request was sent and the whole answer read.
-    pub(super) async fn release(self, upstream: &Upstream) {
-        self.lease.release(upstream).await;
+    pub(super) fn release(self, upstream: &Upstream) {
+        self.lease.release(upstream);
     }
 
     /// Breaks the exchange off, so that the application can stop working on it.

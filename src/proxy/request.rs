@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 use pingora::http::RequestHeader;
 
 use super::context::Context;
@@ -89,15 +89,6 @@ pub(super) fn http2(outgoing: &Outgoing<'_>) -> Result<Box<RequestHeader>, Refus
     let scheme = if outgoing.route.upstream.is_over_tls() { "https" } else { "http" };
     let uri = Uri::builder().scheme(scheme).authority(host.as_ref().map_or(&b""[..], |h| h.as_bytes()));
     head.set_uri(uri.path_and_query(target).build().map_err(|_| cannot())?);
-    Ok(Box::new(head))
-}
-
-/// What pingora's HTTP/1 session has to know of a head that was written here: how to read the answer.
-pub(super) fn known_to_session(method: &Method, websocket: bool) -> pingora::Result<Box<RequestHeader>> {
-    let mut head = RequestHeader::build_no_case(method.clone(), b"/", Some(1))?;
-    if websocket {
-        head.insert_header(header::UPGRADE, HeaderValue::from_static("websocket"))?;
-    }
     Ok(Box::new(head))
 }
 

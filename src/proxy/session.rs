@@ -16,7 +16,7 @@ use crate::refusal::{Reason, Refusal};
 /// A request whose head was read.
 pub enum Session {
     /// A message on a connection of its own.
-    Http1(http1::Session),
+    Http1(http1::ServerSession),
     /// A stream among others.
     Http2(Http2),
 }

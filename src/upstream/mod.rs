@@ -7,6 +7,7 @@ pub mod health;
 mod places;
 pub mod pool;
 pub mod resolver;
+pub mod session;
 pub mod standing;
 pub mod tls;
 
@@ -29,6 +30,7 @@ use crate::timer;
 use breaker::Breaker;
 use endpoint::{Attempt, Endpoint};
 pub use pool::Lease;
+pub use session::Session;
 use standing::Watched;
 
 /// One application.

@@ -10,20 +10,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
-use pingora::protocols::http::client::HttpSession;
-use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::protocols::http::v2::client::Http2Session;
 use tokio::time::Instant;
 
 use super::connect::{Opened, open};
 use super::endpoint::{Attempt, Counted, Endpoint, Idle, Quiet, Shared, Stream, Use};
-use super::{PoolOptions, Upstream};
+use super::{PoolOptions, Session, Upstream};
 use crate::config::UpstreamProtocol;
+use crate::http1::ClientSession;
 
 /// A connection for one attempt. Dropped, it is closed; [`Lease::release`] gives it back.
 pub struct Lease {
     /// The session on it.
-    pub session: HttpSession,
+    pub session: Session,
     /// Whether it carried requests before.
     pub reused: bool,
     /// Counts the attempt.
@@ -70,8 +69,7 @@ impl Upstream {
             attempt.endpoint.agreed.store(if shares { 2 } else { 1 }, Ordering::Relaxed);
         }
         if !shares {
-            let conn = Box::new(opened.conn.with_read_ahead());
-            return Ok(self.lease_http1(conn, use_, false, attempt));
+            return Ok(self.lease_http1(Box::new(opened.conn), use_, false, attempt));
         }
         let mut settings = H2HandshakeSettings::new();
         settings.max_streams = self.pool.max_streams as usize;
@@ -89,7 +87,7 @@ impl Upstream {
     }
 
     fn lease_http1(&self, conn: Box<crate::io::Conn>, use_: Use, reused: bool, attempt: Attempt) -> Lease {
-        Lease { session: HttpSession::H1(Http1::new(conn)), reused, attempt, use_, _stream: None }
+        Lease { session: Session::Http1(ClientSession::new(conn)), reused, attempt, use_, _stream: None }
     }
 
     async fn connect_shared(&self, endpoint: Arc<Endpoint>, attempt: Attempt, repeatable: bool) -> io::Result<Lease> {
@@ -125,7 +123,7 @@ const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 const H2_PING: Duration = Duration::from_secs(10);
 
 fn lease_http2(session: Http2Session, use_: Use, stream: Stream, reused: bool, attempt: Attempt) -> Lease {
-    Lease { session: HttpSession::H2(session), reused, attempt, use_, _stream: Some(stream) }
+    Lease { session: Session::Http2(session), reused, attempt, use_, _stream: Some(stream) }
 }
 
 /// The HTTP/1 connection that was used last, if it can carry this request.
@@ -186,14 +184,12 @@ impl Use {
 
 impl Lease {
     /// Gives the connection back after a whole answer. It waits for its next request where both sides allow it.
-    pub async fn release(self, upstream: &Upstream) {
+    pub fn release(self, upstream: &Upstream) {
         let Lease { session, attempt, use_, .. } = self;
         // An HTTP/2 stream ends with its session; the connection waits in `shared`.
-        let HttpSession::H1(mut h1) = session else { return };
-        let keep_alive =
-            h1.resp_header().and_then(|h| h.headers.get("keep-alive")).and_then(|v| server_keeps(v.as_bytes()));
-        h1.respect_keepalive();
-        let Some(stream) = h1.reuse().await else { return };
+        let Session::Http1(http1) = session else { return };
+        let keep_alive = http1.head().and_then(|h| h.headers.get("keep-alive")).and_then(|v| server_keeps(v.as_bytes()));
+        let Some(mut conn) = http1.reuse() else { return };
         let pool = &upstream.pool;
         if use_.is_over(pool) {
             return;
@@ -202,7 +198,6 @@ impl Lease {
         if keep.is_zero() || pool.max_idle == 0 {
             return;
         }
-        let Ok(mut conn) = stream.into_any().downcast::<crate::io::Conn>() else { return };
         if !conn.is_quiet() {
             return;
         }

@@ -116,7 +116,7 @@ impl Exchange<'_, '_> {
         self.answer_moved = Instant::now();
         self.cx.end_attempt(AttemptOutcome::of(self.cx.status));
         self.cx.leave_place();
-        self.free_origin().await;
+        self.free_origin();
     }
 
     /// Reads an answer that nobody gets, where it came whole already, so that its connection can be used again.
@@ -133,15 +133,15 @@ impl Exchange<'_, '_> {
             }
         });
         if whole.await {
-            self.free_origin().await;
+            self.free_origin();
         }
     }
 
-    async fn free_origin(&mut self) {
+    fn free_origin(&mut self) {
         let Some(origin) = self.origin.take() else { return };
         note(self.cx, &origin);
         match self.upload {
-            Upload::Done => origin.release(&self.route.upstream).await,
+            Upload::Done => origin.release(&self.route.upstream),
             _ => {
                 origin.abort();
                 self.upload = Upload::Stopped;

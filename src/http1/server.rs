@@ -1,4 +1,4 @@
-//! One request on a connection.
+//! A request that came on a connection.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,12 +7,13 @@ use bytes::{Bytes, BytesMut};
 use pingora::http::RequestHeader;
 
 use super::head::Head;
-use super::{Body, Broken, request};
+use super::body::{Body, Broken};
+use super::request;
 use crate::io::Conn;
 
 /// A request whose head was read; its body is still on the connection.
 #[derive(Debug)]
-pub struct Session {
+pub struct ServerSession {
     conn: Box<Conn>,
     request: Box<RequestHeader>,
     body: Body,
@@ -21,7 +22,7 @@ pub struct Session {
     keeps_alive: bool,
 }
 
-impl Session {
+impl ServerSession {
     /// The request with this head, which passed the guard; `ahead` was read behind it.
     ///
     /// # Errors
@@ -29,7 +30,7 @@ impl Session {
     pub fn new(conn: Box<Conn>, head: &Bytes, checked: &Head, ahead: BytesMut) -> Result<Self, Box<Conn>> {
         let Some(request) = request::read(head, checked) else { return Err(conn) };
         let (body, keeps_alive) = (Body::new(checked.body), !checked.connection_close);
-        Ok(Session { conn, request, body, ahead, keeps_alive })
+        Ok(ServerSession { conn, request, body, ahead, keeps_alive })
     }
 
     /// The head.

@@ -1,0 +1,68 @@
+//! A request on a connection to an application, over either version of HTTP.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::v2::client::Http2Session;
+use pingora::{Error, ErrorType};
+
+use crate::http1::{self, Broken};
+use crate::io::Conn;
+
+/// What a request is written to, and its answer read from.
+pub enum Session {
+    /// A connection of its own.
+    Http1(http1::ClientSession),
+    /// A stream among others.
+    Http2(Http2Session),
+}
+
+impl Session {
+    /// The connection, where the request has it to itself.
+    pub fn conn(&self) -> Option<&Conn> {
+        match self {
+            Session::Http1(http1) => Some(http1.conn()),
+            Session::Http2(_) => None,
+        }
+    }
+
+    /// The head that was read last.
+    pub fn head(&self) -> Option<&ResponseHeader> {
+        match self {
+            Session::Http1(http1) => http1.head(),
+            Session::Http2(http2) => http2.response_header(),
+        }
+    }
+
+    /// Reads a head, informational ones too. A read that was given up goes on where it stopped.
+    ///
+    /// # Errors
+    /// Where none comes, or what comes is none.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<pingora::Result<()>> {
+        match self {
+            Session::Http1(http1) => http1.poll_head(cx).map_err(|broken| error(broken, "while reading the head")),
+            Session::Http2(http2) => pin!(http2.read_response_header()).poll(cx),
+        }
+    }
+
+    /// Reads a part of the body; none at its end.
+    ///
+    /// # Errors
+    /// Where it does not go on.
+    pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<pingora::Result<Option<Bytes>>> {
+        match self {
+            Session::Http1(http1) => http1.poll_body(cx).map_err(|broken| error(broken, "while reading the body")),
+            Session::Http2(http2) => pin!(http2.read_response_body()).poll(cx),
+        }
+    }
+}
+
+fn error(broken: Broken, when: &'static str) -> Box<Error> {
+    match broken {
+        Broken::Closed => Error::explain(ErrorType::ConnectionClosed, when),
+        Broken::Malformed => Error::explain(ErrorType::InvalidHTTPHeader, when),
+    }
+}
