@@ -226,6 +226,9 @@ fn where_both_files_are_full_steps_wait_for_a_slow_database_and_fail_with_one_th
     assert!(last >= 220 + file as u64 - 1, "{last}");
     assert!(durable.broken().is_some_and(|cause| cause.contains("records.db")));
     assert_eq!(durable.done(&hash(last)).unwrap(), None, "what failed is not there");
+    // Where a request can be noted and its answer finds no room, no more requests are to be sent.
+    submit(&durable, vec![Order::Open(hash(last), vec![])]).unwrap();
+    assert!(durable.broken().is_some());
     stage.works();
     eventually("it works again", || {
         stage.pass();

@@ -135,9 +135,12 @@ impl Work {
         self.commit_with(ops, bytes)
     }
 
-    /// Finds out whether steps can be written: with room for some, or the next one would find that they cannot.
+    /// Finds out whether steps can be written: with room for some, or the next one would find that they cannot. Nothing else
+    /// says so once one could not: where a request can still be noted, there may be no room for its answer.
     fn probe(&mut self) {
-        let _ = self.commit_with(&[], BATCH);
+        if self.commit_with(&[], BATCH).is_ok() {
+            self.shared.works();
+        }
     }
 
     /// Appends a batch where there is room for so many bytes.
@@ -145,9 +148,8 @@ impl Work {
         self.shared.began.store((self.clock)().max(1), Ordering::Relaxed);
         let done = self.append(ops, bytes);
         self.shared.began.store(0, Ordering::Relaxed);
-        match &done {
-            Ok(()) => self.shared.works(),
-            Err(cause) => self.shared.breaks(cause.clone()),
+        if let Err(cause) = &done {
+            self.shared.breaks(cause.clone());
         }
         done.map_err(StoreError::Unavailable)
     }
