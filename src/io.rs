@@ -60,7 +60,7 @@ struct Inner {
     meter: Option<Arc<AtomicU64>>,
 }
 
-/// The stream under a session. Its owner polls it; who only has the session reaches it with [`Conn::of`].
+/// The stream under a session.
 #[derive(Debug)]
 pub struct Conn {
     inner: Mutex<Inner>,
@@ -211,7 +211,7 @@ impl Conn {
         !gone && inner.ahead.is_empty() && inner.waiting_at == inner.waiting.len()
     }
 
-    /// Reads for an owner who only has the session: what a tunnel does.
+    /// Reads through a shared reference: what a tunnel does.
     pub fn poll_read_shared(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.inner.lock().poll_read(cx, buf)
     }

@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_body_that_could_be_read_in_two_ways_is_an_error() {
-        for body in [&b"5\r\nhello!\r\n0\r\n\r\n"[..], b"5\nhello\r\n0\r\n\r\n", b"0x5\r\nhello\r\n0\r\n\r\n", b"\r\n"] {
+        for body in [&b"5\r\nhello!\r\n0\r\n\r\n"[..], b"5\nhello\r\n0\r\n\r\n", b"0x5\r\nhello\r\n0\r\n\r\n", b"\r\n"]
+        {
             assert_eq!(read(head::Body::Chunked, &[body]).0, Err(Broken::Malformed));
         }
     }

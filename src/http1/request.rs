@@ -42,7 +42,10 @@ mod tests {
         let head = request(
             "PUT /a/%2fb?c=d&e HTTP/1.1\r\nHost: a.example:8080\r\nX-Odd:\t one  two \t\r\nEmpty:\r\nx-odd:three\r\nRaw: \u{e9}\r\n\r\n",
         );
-        assert_eq!((head.method.as_str(), head.raw_path(), head.version), ("PUT", &b"/a/%2fb?c=d&e"[..], Version::HTTP_11));
+        assert_eq!(
+            (head.method.as_str(), head.raw_path(), head.version),
+            ("PUT", &b"/a/%2fb?c=d&e"[..], Version::HTTP_11)
+        );
         let fields: Vec<_> = head.case_header_iter().map(|(name, value)| (name.as_slice(), value.as_bytes())).collect();
         let expected: [(&[u8], &[u8]); 5] = [
             (b"Host", b"a.example:8080"),
@@ -58,7 +61,10 @@ mod tests {
     #[test]
     fn every_form_of_a_target_is_read() {
         let head = request("GET http://a.example/x?y HTTP/1.1\r\nHost: A.example\r\n\r\n");
-        assert_eq!((head.raw_path(), head.uri.path(), head.uri.query()), (&b"http://a.example/x?y"[..], "/x", Some("y")));
+        assert_eq!(
+            (head.raw_path(), head.uri.path(), head.uri.query()),
+            (&b"http://a.example/x?y"[..], "/x", Some("y"))
+        );
         assert_eq!(request("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").raw_path(), b"*");
         let old = request("GET / HTTP/1.0\r\n\r\n");
         assert_eq!((old.version, old.headers.len()), (Version::HTTP_10, 0));

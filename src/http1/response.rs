@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn what_is_no_head_is_an_error() {
-        for wire in [&b"HTTP/2 200\r\n\r\n"[..], b"hello\r\n\r\n", b"HTTP/1.1 20 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\n: x\r\n\r\n"] {
+        for wire in
+            [&b"HTTP/2 200\r\n\r\n"[..], b"hello\r\n\r\n", b"HTTP/1.1 20 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\n: x\r\n\r\n"]
+        {
             assert_eq!(took(wire).0.unwrap_err(), Broken::Malformed, "{}", wire.escape_ascii());
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(FIELDS + 1));

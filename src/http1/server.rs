@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use pingora::http::RequestHeader;
 
-use super::head::Head;
 use super::body::{Body, Broken};
+use super::head::Head;
 use super::request;
 use crate::io::Conn;
 

@@ -74,8 +74,8 @@ use keyed::records::Records;
 use origin::Origin;
 use request::Framing;
 use requests::Requests;
-use state::{ListenerPolicy, State};
 pub use session::Session;
+use state::{ListenerPolicy, State};
 pub use streams::EventStreams;
 pub use upload::Buffered;
 

@@ -18,7 +18,7 @@ pub enum Session {
     /// A message on a connection of its own.
     Http1(http1::ServerSession),
     /// A stream among others.
-    Http2(Http2),
+    Http2(Box<Http2>),
 }
 
 impl Session {

@@ -123,7 +123,7 @@ const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 const H2_PING: Duration = Duration::from_secs(10);
 
 fn lease_http2(session: Http2Session, use_: Use, stream: Stream, reused: bool, attempt: Attempt) -> Lease {
-    Lease { session: Session::Http2(session), reused, attempt, use_, _stream: Some(stream) }
+    Lease { session: Session::Http2(Box::new(session)), reused, attempt, use_, _stream: Some(stream) }
 }
 
 /// The HTTP/1 connection that was used last, if it can carry this request.
@@ -188,7 +188,8 @@ impl Lease {
         let Lease { session, attempt, use_, .. } = self;
         // An HTTP/2 stream ends with its session; the connection waits in `shared`.
         let Session::Http1(http1) = session else { return };
-        let keep_alive = http1.head().and_then(|h| h.headers.get("keep-alive")).and_then(|v| server_keeps(v.as_bytes()));
+        let keep_alive =
+            http1.head().and_then(|h| h.headers.get("keep-alive")).and_then(|v| server_keeps(v.as_bytes()));
         let Some(mut conn) = http1.reuse() else { return };
         let pool = &upstream.pool;
         if use_.is_over(pool) {

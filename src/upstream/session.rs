@@ -17,7 +17,7 @@ pub enum Session {
     /// A connection of its own.
     Http1(http1::ClientSession),
     /// A stream among others.
-    Http2(Http2Session),
+    Http2(Box<Http2Session>),
 }
 
 impl Session {

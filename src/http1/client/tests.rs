@@ -57,11 +57,20 @@ fn whole(body: &str, reused: bool) -> (Result<String, Broken>, bool) {
 #[tokio::test]
 async fn a_body_ends_as_it_is_framed() {
     assert_eq!(get("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await, whole("hi", true));
-    assert_eq!(get("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n").await, whole("hi", true));
-    assert_eq!(get("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2  \r\nhi\r\n0\r\nA: b\r\n\r\n").await, whole("hi", true));
+    assert_eq!(
+        get("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n").await,
+        whole("hi", true)
+    );
+    assert_eq!(
+        get("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2  \r\nhi\r\n0\r\nA: b\r\n\r\n").await,
+        whole("hi", true)
+    );
     assert_eq!(get("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n0\r\n\r\n").await, whole("", true));
     assert_eq!(get("HTTP/1.1 200 OK\r\n\r\nhi").await, whole("hi", false));
-    assert_eq!(get("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 1\r\n\r\nhi").await, whole("hi", false));
+    assert_eq!(
+        get("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 1\r\n\r\nhi").await,
+        whole("hi", false)
+    );
     assert_eq!(get("HTTP/1.1 204 No Content\r\n\r\n").await, whole("", true));
     assert_eq!(get("HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n").await, whole("", true));
 }

@@ -1,5 +1,7 @@
+use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::request;
 use super::*;
 
 fn run(head: &[u8]) -> Result<Head, Refusal> {
@@ -299,6 +301,14 @@ fn others_agree(head: &[u8], checked: &Head) {
         http::HeaderValue::from_bytes(header.value).unwrap();
     }
     target.parse::<http::Uri>().unwrap();
+    let ours = request::read(&Bytes::copy_from_slice(head), checked).expect("what passes can be read");
+    assert_eq!((ours.method.as_str(), ours.raw_path()), (request.method.unwrap(), target.as_bytes()));
+    let in_order = |fields: &mut Vec<(Vec<u8>, Vec<u8>)>| fields.sort_by_key(|(name, _)| name.to_ascii_lowercase());
+    let mut theirs = request.headers.iter().map(|h| (h.name.as_bytes().to_vec(), trim(h.value).to_vec())).collect();
+    let mut ours = ours.case_header_iter().map(|(n, v)| (n.as_slice().to_vec(), v.as_bytes().to_vec())).collect();
+    in_order(&mut theirs);
+    in_order(&mut ours);
+    assert_eq!(ours, theirs);
     let count = |name: &str| request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name)).count();
     assert_eq!(checked.body == Body::Chunked, count("transfer-encoding") == 1);
     assert_eq!(matches!(checked.body, Body::Length(_)), count("content-length") == 1);

@@ -18,8 +18,8 @@ use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::caching::fill::Fill;
-use super::keyed::taking::Taking;
 use super::hop;
+use super::keyed::taking::Taking;
 use super::session::Session;
 use crate::io::Conn;
 use crate::refusal::Refusal;
