@@ -116,6 +116,33 @@ fn without_its_server_a_keyed_request_is_refused_and_never_sent_blindly() {
 }
 
 #[test]
+fn an_answer_that_waits_for_the_server_is_waited_for_by_the_drain() {
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let origin = counted(move |conn, number| {
+        let _ = gate.lock().unwrap().recv();
+        conn.write(created(&format!("{{\"charge\":{number}}}")))
+    });
+    let server = RedisServer::durable();
+    let yaml = shared(&origin, &server.url(), "") + "drain: { delay: 0s }\n";
+    let proxy = Proxy::start(&yaml);
+    proxy.await_metric("outboard_idempotency_store_up{store=\"redis\"}", 1.0);
+    let mut client = begin(&proxy, "k");
+    eventually("the application has it", || origin.whole() == 1);
+    server.kill();
+    open.send(()).unwrap();
+    assert_eq!(client.read_response().status, 201, "it is passed on");
+    proxy.signal(Signal::TERM);
+    proxy.eventually("draining", || proxy.events("phase").iter().any(|line| line["new"] == "draining"));
+    server.restart();
+    assert_eq!(proxy.wait(LONG).code(), Some(0));
+    let next = start_shared(&origin, &server.url(), "");
+    let again = pay(&next, "k");
+    assert!(is_replayed(&again) && again.text() == "{\"charge\":1}", "{again:?}");
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
 fn a_server_that_is_not_there_at_the_start_is_waited_for() {
     let (origin, server) = (charges(), RedisServer::durable());
     server.kill();

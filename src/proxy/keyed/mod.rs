@@ -168,8 +168,9 @@ impl Proxy {
             }
             look = (look * 2).min(*LOOKS.end());
         };
-        let (key, terms, late) = ((tried.hash, fence), (keyed.terms, about), self.records.late.clone());
-        Ok(Claimed::First(Reservation::new(store, key, claim, terms, late)))
+        let (key, terms) = ((tried.hash, fence), (keyed.terms, about));
+        let beside = (self.clone(), cx.listener.direction);
+        Ok(Claimed::First(Reservation::new(store, key, claim, terms, beside)))
     }
 
     /// What a try is told of an unknown outcome: a refusal; or the key is its own, under this fence; or it is known by now.

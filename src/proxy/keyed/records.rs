@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::reservation::Late;
 use crate::observe::metrics::{KeyMetrics, KeyedEnd};
 use crate::policy::idempotency::{self, Claim, End, Hash, State, Terms};
 use crate::refusal::{Reason, Refusal};
@@ -20,8 +20,8 @@ pub struct Records {
     pub shared: Option<Arc<Shared>>,
     clock: Clock,
     waiters: Arc<Mutex<HashMap<Hash, u32>>>,
-    /// Answers that could not be written down yet.
-    pub(super) late: Late,
+    /// Bytes of answers that could not be written down yet.
+    pub(super) late: Arc<AtomicUsize>,
     /// Nobody outside can tell what confirms an order.
     secret: [u8; 16],
 }
@@ -32,7 +32,7 @@ impl Records {
         let mut secret = [0; 16];
         // Without random numbers it could be guessed by who may give the order anyway.
         let _ = getrandom::fill(&mut secret);
-        Records { local, shared, clock, waiters: Arc::default(), late: Late::default(), secret }
+        Records { local, shared, clock, waiters: Arc::default(), late: Arc::default(), secret }
     }
 
     /// A number of this process.

@@ -10,9 +10,12 @@ use tokio::runtime::Handle;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::records::{Store, refusal};
+use crate::config::Direction;
+use crate::lifecycle::InFlight;
 use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::{KeyedEnd, RouteKeys};
 use crate::policy::idempotency::{Claim, Hash, Terms, hex};
+use crate::proxy::Proxy;
 use crate::refusal::{Reason, Refusal};
 use crate::store::records::shared::Kept;
 use crate::store::records::{About, Answer, Seen, StoreError};
@@ -26,32 +29,25 @@ const LAST: Duration = Duration::from_secs(1);
 /// So many bytes of such answers are held in memory.
 const MOST: usize = 16 << 20;
 
-/// The memory of answers that could not be written down yet.
-#[derive(Clone, Default)]
-pub(super) struct Late(Arc<AtomicUsize>);
-
-impl Late {
-    fn take(&self, bytes: usize) -> Option<LateBytes> {
-        let add = |held: usize| held.checked_add(bytes + 1).filter(|sum| *sum <= MOST);
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).ok()?;
-        Some(LateBytes(self.clone(), bytes + 1))
-    }
+/// Memory of an answer that could not be written down yet. The drain waits for it as for a request.
+struct LateBytes {
+    held: Arc<AtomicUsize>,
+    bytes: usize,
+    _in_flight: InFlight,
 }
-
-/// Memory of one of them.
-struct LateBytes(Late, usize);
 
 impl Drop for LateBytes {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(self.1, Ordering::AcqRel);
+        self.held.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
 /// A try that has its key to itself. Dropped before its end, the key is free where nothing was sent, and its outcome is
 /// unknown where it was.
 pub(in crate::proxy) struct Reservation {
+    proxy: Arc<Proxy>,
+    direction: Direction,
     store: Store,
-    late: Late,
     hash: Hash,
     fence: u64,
     claim: Claim,
@@ -68,9 +64,9 @@ impl Reservation {
         (hash, fence): (Hash, u64),
         claim: Claim,
         (terms, about): (Terms, About),
-        late: Late,
+        (proxy, direction): (Arc<Proxy>, Direction),
     ) -> Self {
-        Reservation { store, late, hash, fence, claim, terms, about, sent: false, over: false }
+        Reservation { proxy, direction, store, hash, fence, claim, terms, about, sent: false, over: false }
     }
 
     /// Whether its request was sent, or may have been.
@@ -196,16 +192,16 @@ impl Reservation {
 
     /// The same, which does nothing when it is dropped.
     fn over(&self) -> Reservation {
-        let (store, late, about) = (self.store.clone(), self.late.clone(), self.about.clone());
-        let Reservation { hash, fence, claim, terms, sent, .. } = *self;
-        Reservation { store, late, hash, fence, claim, terms, about, sent, over: true }
+        let (proxy, store, about) = (self.proxy.clone(), self.store.clone(), self.about.clone());
+        let Reservation { direction, hash, fence, claim, terms, sent, .. } = *self;
+        Reservation { proxy, direction, store, hash, fence, claim, terms, about, sent, over: true }
     }
 
     /// What could not be written down at once is tried again, beside the request: its client has its answer, and until then
     /// other tries are told that the outcome is unknown.
     fn later(&self, status: u16, answer: Option<Answer>) {
         let length = answer.as_ref().map_or(0, |answer| answer.head.len() + answer.body.len());
-        let Some(held) = self.late.take(length) else { return };
+        let Some(held) = self.hold(length) else { return };
         let again = self.over();
         let tries = async move {
             let (until, mut pause) = (Instant::now() + LATER, FIRST);
@@ -227,6 +223,15 @@ impl Reservation {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(tries);
         }
+    }
+
+    /// Memory for an answer, where there is any left.
+    fn hold(&self, bytes: usize) -> Option<LateBytes> {
+        let (held, bytes) = (&self.proxy.records.late, bytes + 1);
+        let add = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= MOST);
+        held.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).ok()?;
+        let in_flight = self.proxy.lifecycle.request(self.direction);
+        Some(LateBytes { held: held.clone(), bytes, _in_flight: in_flight })
     }
 
     /// Nobody knows how it ended: it may have been answered with this status, and have had so much of the request.
