@@ -245,6 +245,28 @@ fn a_http10_client_gets_an_answer_without_chunks() {
     assert!(client.is_closed(Duration::from_secs(2)));
 }
 
+#[test]
+fn the_head_of_an_answer_has_256_fields_and_256_kib_at_most() {
+    let head = |fields: usize, bytes: usize| {
+        let fields: String = (0..fields - 2).map(|n| format!("X-{n}: y\r\n")).collect();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}X-Long: {}\r\n\r\n", "x".repeat(bytes))
+    };
+    for (fields, bytes, status, reason) in [
+        (256, 0, 200, None),
+        (257, 0, 502, Some("upstream_reset")),
+        (2, 250 << 10, 200, None),
+        (2, 300 << 10, 502, Some("upstream_reset")),
+    ] {
+        let origin = Origin::answer(head(fields, bytes));
+        let proxy = proxy(&origin);
+        let mut client = Client::connect(proxy.addr("inbound"));
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = String::from_utf8(client.read_to_end()).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields} fields, {bytes} bytes");
+        assert!(reason.is_none_or(|reason| answer.contains(reason)), "{fields} fields, {bytes} bytes");
+    }
+}
+
 /// Every test that docs/limits.md names is there.
 #[test]
 fn the_document_names_tests_that_exist() {

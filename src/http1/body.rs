@@ -16,6 +16,10 @@ const READ: usize = 64 << 10;
 /// Where the length is not known, room for so much is made.
 const READ_UNKNOWN: usize = 16 << 10;
 
+/// As long as there is room for so much, no more is made: parts that come one by one lie in one buffer, and hold no more than
+/// they are long where they are kept.
+const LEAST: usize = 4 << 10;
+
 /// Why a body does not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
@@ -77,13 +81,19 @@ impl Body {
     ) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
             if let Some(part) = self.take(ahead) {
+                if self.is_done() && ahead.is_empty() {
+                    // The answer may take long, and needs no room of it.
+                    *ahead = BytesMut::new();
+                }
                 return Poll::Ready(part);
             }
             let room = match self.0 {
                 State::Length(left) => usize::try_from(left).unwrap_or(READ).min(READ),
                 _ => READ_UNKNOWN,
             };
-            ahead.reserve(room);
+            if ahead.capacity() - ahead.len() < room.min(LEAST) {
+                ahead.reserve(room);
+            }
             match (ready!(poll_read_buf(stream.as_mut(), cx, ahead)), &self.0) {
                 (Ok(1..), _) => {}
                 (Ok(0), State::UntilEnd) => self.0 = State::Ended,
@@ -188,6 +198,25 @@ mod tests {
         assert_eq!(read(head::Body::Chunked, &[chunks]), (Ok(b"hello".to_vec()), b"GET".to_vec()));
         for none in [head::Body::None, head::Body::Length(0)] {
             assert_eq!(read(none, &[b"GET"]), (Ok(Vec::new()), b"GET".to_vec()));
+        }
+    }
+
+    /// Who keeps parts counts how long they are: what they hold in memory is to be no more.
+    #[test]
+    fn parts_that_come_one_by_one_lie_in_one_buffer() {
+        for framing in [head::Body::Length(8_000), head::Body::Chunked] {
+            let piece = if framing == head::Body::Chunked { b"2\r\nhi\r\n".to_vec() } else { b"hi".to_vec() };
+            let mut stream = Pieces(std::iter::repeat_n(piece, 1_000).collect());
+            let (mut body, mut ahead) = (Body::new(framing), BytesMut::new());
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut kept = Vec::new();
+            while let Poll::Ready(Ok(Some(part))) = body.poll(&mut cx, Pin::new(&mut stream), &mut ahead) {
+                kept.push(part);
+            }
+            assert_eq!(kept.len(), 1_000);
+            let at: Vec<usize> = kept.iter().map(|part| part.as_ptr() as usize).collect();
+            let far = at.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) > 16).count();
+            assert!(far <= 1, "{far} of them lie apart");
         }
     }
 

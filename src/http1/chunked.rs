@@ -98,7 +98,7 @@ impl ChunkGuard {
         self.data
     }
 
-    /// Follows the next bytes of the body. After its end nothing is consumed; after a refusal each call refuses.
+    /// Follows the next bytes of the body. After its end nothing is consumed; after a refusal each byte is refused.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Progress, Refusal> {
         let mut consumed = 0;
         loop {

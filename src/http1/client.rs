@@ -62,9 +62,9 @@ impl ClientSession {
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         loop {
             if !self.ahead.is_empty()
-                && let Some(head) = response::take(&mut self.ahead, &mut self.searched)?
+                && let Some(mut head) = response::take(&mut self.ahead, &mut self.searched)?
             {
-                self.body = self.framed(&head)?;
+                self.body = self.framed(&mut head)?;
                 self.head = Some(head);
                 return Poll::Ready(Ok(()));
             }
@@ -87,16 +87,20 @@ impl ClientSession {
     }
 
     /// How the body is framed (RFC 9112 6.3); none behind an informational head.
-    fn framed(&mut self, head: &ResponseHeader) -> Result<Option<Body>, Broken> {
+    fn framed(&mut self, head: &mut ResponseHeader) -> Result<Option<Body>, Broken> {
         let none = Body::new(head::Body::None);
         let length = content_length(&head.headers)?;
+        if let Some((length, 2..)) = length {
+            // Others may not read it as we do.
+            head.insert_header(header::CONTENT_LENGTH, length).map_err(|_| Broken::Malformed)?;
+        }
         Ok(Some(match head.status {
             StatusCode::SWITCHING_PROTOCOLS => self.until_end(),
             status if status.is_informational() => return Ok(None),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => none,
             _ if self.bodiless => none,
             _ if is_chunked(&head.headers) => Body::chunked_answer(),
-            _ => length.map_or_else(|| self.until_end(), |length| Body::new(head::Body::Length(length))),
+            _ => length.map_or_else(|| self.until_end(), |(length, _)| Body::new(head::Body::Length(length))),
         }))
     }
 
@@ -133,17 +137,19 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
-/// The length that is told: once, or as often as it may be with one value (RFC 9110 8.6).
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Broken> {
+/// The length that is told, and how often: more than once it may be with one value (RFC 9110 8.6).
+fn content_length(headers: &HeaderMap) -> Result<Option<(u64, usize)>, Broken> {
     let mut told = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
         for length in value.as_bytes().split(|b| *b == b',') {
             let length = length.trim_ascii();
             let digits = std::str::from_utf8(length).ok().filter(|_| length.iter().all(u8::is_ascii_digit));
             let length: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or(Broken::Malformed)?;
-            if told.replace(length).is_some_and(|before| before != length) {
-                return Err(Broken::Malformed);
-            }
+            told = match told {
+                None => Some((length, 1)),
+                Some((before, times)) if before == length => Some((length, times + 1)),
+                Some(_) => return Err(Broken::Malformed),
+            };
         }
     }
     Ok(told)

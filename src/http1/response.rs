@@ -21,9 +21,13 @@ const LONGEST: usize = 256 << 10;
 /// # Errors
 /// Where it is none, or is too long.
 pub(super) fn take(ahead: &mut BytesMut, searched: &mut usize) -> Result<Option<Box<ResponseHeader>>, Broken> {
-    let Some(end) = find_end(ahead, *searched) else {
+    let end = find_end(ahead, *searched);
+    if end.unwrap_or(ahead.len()) > LONGEST {
+        return Err(Broken::Malformed);
+    }
+    let Some(end) = end else {
         *searched = ahead.len();
-        return if ahead.len() > LONGEST { Err(Broken::Malformed) } else { Ok(None) };
+        return Ok(None);
     };
     *searched = 0;
     read(&ahead.split_to(end).freeze()).map(Some).ok_or(Broken::Malformed)
@@ -47,7 +51,8 @@ fn read(head: &Bytes) -> Option<Box<ResponseHeader>> {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let whole = config.parse_response_with_uninit_headers(&mut parsed, head, &mut fields);
-    if !matches!(whole, Ok(httparse::Status::Complete(_))) {
+    // Where they did not agree on its end, bytes of the body would be lost.
+    if whole != Ok(httparse::Status::Complete(head.len())) {
         return None;
     }
     let mut answer = ResponseHeader::build(parsed.code?, Some(parsed.headers.len())).ok()?;
@@ -110,8 +115,10 @@ mod tests {
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(FIELDS + 1));
         assert_eq!(took(many.as_bytes()).0.unwrap_err(), Broken::Malformed);
-        let long = [b"HTTP/1.1 200 OK\r\nA: ".to_vec(), vec![b'x'; LONGEST]].concat();
-        assert_eq!(took(&long).0.unwrap_err(), Broken::Malformed);
+        for end in ["", "\r\n\r\n"] {
+            let long = format!("HTTP/1.1 200 OK\r\nA: {}{end}", "x".repeat(LONGEST));
+            assert_eq!(took(long.as_bytes()).0.unwrap_err(), Broken::Malformed);
+        }
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Origin {
 
     /// Takes a part of the request's body. To be called when there was room.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Broken> {
-        // The session reads one where trailers follow. As a chunk it would be the end of the body, and the real end would
+        // An HTTP/2 session reads one where trailers follow. As a chunk it would be the end of the body, and the real end would
         // stand in front of the next message.
         if chunk.is_empty() {
             return Ok(());

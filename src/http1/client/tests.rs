@@ -140,7 +140,21 @@ async fn what_is_no_answer_is_an_error() {
     ] {
         assert_eq!(read(false, wire).await.unwrap_err(), broken, "{}", wire.escape_ascii());
     }
-    assert_eq!(get("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi").await, whole("hi", true));
+}
+
+#[tokio::test]
+async fn a_length_that_is_told_twice_is_told_once_from_here_on() {
+    for told in ["2, 2", "2\r\nContent-Length: 2"] {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut session = ClientSession::new(Box::new(Conn::clear(Socket::from(ours))));
+        let wire = format!("HTTP/1.1 200 OK\r\nContent-Length: {told}\r\n\r\nhi");
+        theirs.write_all(wire.as_bytes()).await.unwrap();
+        poll_fn(|cx| session.poll_head(cx)).await.unwrap();
+        let lengths: Vec<_> = session.head().unwrap().headers.get_all(header::CONTENT_LENGTH).iter().collect();
+        assert_eq!(lengths, ["2"]);
+        assert_eq!(poll_fn(|cx| session.poll_body(cx)).await, Ok(Some("hi".into())));
+        assert!(session.reuse().is_some());
+    }
 }
 
 /// Each read is given up and begun again, as a timeout would have it.

@@ -272,7 +272,7 @@ impl<'a> Downstream<'a> {
 
     /// Takes a part of the answer's body. To be called when there was room.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, chunk: Bytes) -> Result<(), Gone> {
-        // The session reads one where trailers follow. As a chunk it would be the end of the body, and the real end would
+        // An HTTP/2 session reads one where trailers follow. As a chunk it would be the end of the body, and the real end would
         // stand in front of the next message.
         if chunk.is_empty() {
             return Ok(());
