@@ -21,6 +21,7 @@ mod unknown;
 mod waiting;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use common::*;
@@ -40,6 +41,19 @@ fn start(origin: &Origin, section: &str) -> Proxy {
 /// An application that numbers its charges: `{"charge":1}`.
 fn charges() -> Origin {
     counted(|conn, number| conn.write(created(&format!("{{\"charge\":{number}}}"))))
+}
+
+/// The same, which holds its first charge until it is told to go on.
+fn held() -> (Origin, mpsc::Sender<()>) {
+    let (open, gate) = mpsc::channel();
+    let gate = Mutex::new(gate);
+    let origin = counted(move |conn, number| {
+        if number == 1 {
+            let _ = gate.lock().unwrap().recv();
+        }
+        conn.write(created(&format!("{{\"charge\":{number}}}")))
+    });
+    (origin, open)
 }
 
 /// An application that does this with each POST, which is told its number, from 1.

@@ -93,6 +93,12 @@ fn an_upgrade_to_anything_but_a_websocket_is_dropped() {
     for name in ["connection", "upgrade", "http2-settings"] {
         assert_eq!(received.header(name), None, "{name}");
     }
+    // Nor is a WebSocket asked for but by GET.
+    for method in ["HEAD", "POST"] {
+        client.request(method, "/", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], b"");
+        assert_eq!(client.try_read_response(method).unwrap().status, 200);
+        assert_eq!(origin.requests().last().unwrap().header("upgrade"), None, "{method}");
+    }
 }
 
 #[test]

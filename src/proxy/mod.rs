@@ -152,6 +152,8 @@ impl Received {
         let expects = framing != Framing::None && head.headers.contains_key(header::EXPECT);
         let websocket = matches!(framing, Framing::None | Framing::Length(0))
             && head.version == http::Version::HTTP_11
+            // By GET alone (RFC 6455 4.1): what a HEAD is answered with has nothing behind its head.
+            && head.method == Method::GET
             && head.headers.contains_key(header::UPGRADE)
             && hop::is_websocket(&head.headers);
         Received { framing, expects, websocket, whole: WHOLE }

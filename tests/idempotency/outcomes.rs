@@ -137,14 +137,7 @@ fn what_never_reached_the_application_leaves_the_key_free() {
 
 #[test]
 fn a_refusal_of_ours_behind_the_key_frees_it() {
-    let (open, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let origin = counted(move |conn, number| {
-        if number == 1 {
-            let _ = gate.lock().unwrap().recv();
-        }
-        conn.write(created("{}"))
-    });
+    let (origin, open) = held();
     let proxy = Proxy::start(&format!(
         "listeners: [{{ name: inbound, address: \"127.0.0.1:0\" }}]\n\
          upstreams: {{ app: {{ endpoints: [\"{origin}\"], queue: {{ max_concurrent: 1, max_queued: 1, timeout: 100ms }} }} }}\n\
@@ -162,14 +155,7 @@ fn a_refusal_of_ours_behind_the_key_frees_it() {
 
 #[test]
 fn a_request_that_waits_for_longer_than_its_lease_is_overtaken_and_never_sent() {
-    let (open, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let origin = counted(move |conn, number| {
-        if number == 1 {
-            let _ = gate.lock().unwrap().recv();
-        }
-        conn.write(created(&format!("{{\"charge\":{number}}}")))
-    });
+    let (origin, open) = held();
     let proxy = Proxy::start(&format!(
         "listeners: [{{ name: inbound, address: \"127.0.0.1:0\" }}]\n\
          upstreams: {{ app: {{ endpoints: [\"{origin}\"], queue: {{ max_concurrent: 1, max_queued: 9, timeout: 9s }} }} }}\n\

@@ -57,14 +57,7 @@ fn tries_at_all_replicas_at_once_are_one_charge() {
 
 #[test]
 fn what_was_sent_by_a_replica_that_died_is_unknown_to_the_others_and_resolved_at_any_of_them() {
-    let (open, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let origin = counted(move |conn, number| {
-        if number == 1 {
-            let _ = gate.lock().unwrap().recv();
-        }
-        conn.write(created(&format!("{{\"charge\":{number}}}")))
-    });
+    let (origin, open) = held();
     let server = RedisServer::durable();
     let section = "in_flight: { wait: 50ms }";
     let yaml = shared(&origin, &server.url(), section)
@@ -117,12 +110,7 @@ fn without_its_server_a_keyed_request_is_refused_and_never_sent_blindly() {
 
 #[test]
 fn an_answer_that_waits_for_the_server_is_waited_for_by_the_drain() {
-    let (open, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let origin = counted(move |conn, number| {
-        let _ = gate.lock().unwrap().recv();
-        conn.write(created(&format!("{{\"charge\":{number}}}")))
-    });
+    let (origin, open) = held();
     let server = RedisServer::durable();
     let yaml = shared(&origin, &server.url(), "") + "drain: { delay: 0s }\n";
     let proxy = Proxy::start(&yaml);

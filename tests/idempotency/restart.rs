@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc;
 
 use super::*;
 
@@ -53,14 +52,7 @@ fn a_finished_request_is_known_after_a_kill() {
 
 #[test]
 fn a_request_that_was_sent_when_the_process_died_is_unknown_until_it_is_resolved() {
-    let (open, gate) = mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let origin = counted(move |conn, number| {
-        if number == 1 {
-            let _ = gate.lock().unwrap().recv();
-        }
-        conn.write(created(&format!("{{\"charge\":{number}}}")))
-    });
+    let (origin, open) = held();
     let (_dir, folder) = folder();
     let yaml = on_disk(&origin, &folder, "", "");
     {
@@ -116,12 +108,7 @@ fn a_request_that_was_never_sent_leaves_nothing_behind() {
 
 #[test]
 fn what_is_under_way_at_the_end_is_waited_for_and_known_to_the_next() {
-    let (open, gate) = mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let origin = counted(move |conn, _| {
-        let _ = gate.lock().unwrap().recv();
-        conn.write(created("{\"charge\":1}"))
-    });
+    let (origin, open) = held();
     let (_dir, folder) = folder();
     let yaml = on_disk(&origin, &folder, "", "") + "drain: { delay: 0s }\n";
     {

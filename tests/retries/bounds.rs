@@ -112,7 +112,8 @@ fn nothing_is_tried_past_the_deadline() {
     let proxy = before(&[origin.to_string()], "retry_budget: { ratio: 100%, min_per_second: 100 }", route);
     let started = Instant::now();
     assert_eq!(ask(&proxy, "/").reason(), "upstream_timeout");
-    assert!((690..1000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    // Two tries take 600 ms; where the pauses leave no time for a third, it ends then.
+    assert!((600..1000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     assert!((2..=3).contains(&origin.count()), "{}", origin.count());
 }
 
