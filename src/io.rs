@@ -50,8 +50,6 @@ struct Inner {
     waiting_at: usize,
     /// TLS holds records that were not written yet.
     unflushed: bool,
-    /// Whether a writer is told to wait (HTTP/2, whose library needs it) or only asked to look at `waiting`.
-    back_pressure: bool,
     failed: Option<io::ErrorKind>,
     watch: Option<Watch>,
     bytes_in: u64,
@@ -87,7 +85,6 @@ impl Conn {
             waiting: Vec::new(),
             waiting_at: 0,
             unflushed: false,
-            back_pressure: false,
             failed: None,
             watch: None,
             bytes_in: 0,
@@ -95,12 +92,6 @@ impl Conn {
             meter: None,
         };
         Conn { inner: Mutex::new(inner), fd }
-    }
-
-    /// Makes writers wait while more than a buffer has not left, as `h2` needs it.
-    pub fn with_back_pressure(mut self) -> Self {
-        self.inner.get_mut().back_pressure = true;
-        self
     }
 
     /// What shows the bytes written so far, for an owner who gives the stream away.

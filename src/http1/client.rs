@@ -130,8 +130,9 @@ fn keeps_alive(headers: &HeaderMap, http11: bool) -> bool {
     !says(b"close") && (http11 || says(b"keep-alive"))
 }
 
-/// Whether the last of all codings is `chunked`.
-fn is_chunked(headers: &HeaderMap) -> bool {
+/// Whether the end of a body is told by its last chunk: the last of all codings is `chunked`. Behind another the body ends
+/// with the connection.
+pub fn is_chunked(headers: &HeaderMap) -> bool {
     let last = headers.get_all(header::TRANSFER_ENCODING).iter().next_back();
     let last = last.and_then(|value| value.as_bytes().rsplit(|b| *b == b',').next());
     last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))

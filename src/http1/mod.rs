@@ -15,5 +15,5 @@ mod response;
 mod server;
 
 pub use body::Broken;
-pub use client::ClientSession;
+pub use client::{ClientSession, is_chunked};
 pub use server::ServerSession;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Conn;
 
-/// More than this may not wait where writers are told to wait.
+/// More than this may not wait: libraries that write here are told to wait, as `h2` needs it.
 const HIGH_WATER: usize = 64 << 10;
 
 /// Less than this is gathered until it is flushed.
@@ -37,28 +37,19 @@ impl AsyncWrite for Conn {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let inner = self.inner.get_mut();
         inner.check()?;
-        if inner.back_pressure {
-            if inner.pending() > HIGH_WATER {
-                ready!(inner.poll_sent(cx, HIGH_WATER))?;
-            }
-            if inner.pending() + buf.len() < GATHERED {
-                inner.keep(buf);
-                return Poll::Ready(Ok(buf.len()));
-            }
-            inner.send(cx, buf)?;
-        } else {
+        if inner.pending() > HIGH_WATER {
+            ready!(inner.poll_sent(cx, HIGH_WATER))?;
+        }
+        if inner.pending() + buf.len() < GATHERED {
             inner.keep(buf);
+        } else {
+            inner.send(cx, buf)?;
         }
         Poll::Ready(Ok(buf.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let inner = self.inner.get_mut();
-        if inner.back_pressure {
-            return inner.poll_sent(cx, 0);
-        }
-        inner.send(cx, &[])?;
-        Poll::Ready(Ok(()))
+        self.inner.get_mut().poll_sent(cx, 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -74,7 +74,7 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
     let mut frames = Frames::new(half.clone());
     conn.watch(move |bytes| frames.feed(bytes));
     // The preface and the settings have as long as a head.
-    let shaking = handshake(Box::new(conn.with_back_pressure()), Some(options));
+    let shaking = handshake(Box::new(conn), Some(options));
     let Ok(Ok(mut connection)) = timeout(limits.header_read_timeout, shaking).await else { return };
 
     let client = Arc::new(client);

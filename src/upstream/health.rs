@@ -112,7 +112,7 @@ impl Check {
     }
 
     async fn http1(&self, opened: Opened, endpoint: &Endpoint) -> io::Result<StatusCode> {
-        let stream = TokioIo::new(opened.conn.with_back_pressure());
+        let stream = TokioIo::new(opened.conn);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(io::Error::other)?;
         let mut request = self.request(self.path.parse().map_err(io::Error::other)?, Empty::<Bytes>::new());
         let host = HeaderValue::from_str(self.host(endpoint)).map_err(io::Error::other)?;
@@ -122,7 +122,7 @@ impl Check {
     }
 
     async fn http2(&self, opened: Opened, endpoint: &Endpoint) -> io::Result<StatusCode> {
-        let stream = opened.conn.with_back_pressure();
+        let stream = opened.conn;
         let builder = h2::client::Builder::new().enable_push(false).clone();
         let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.map_err(io::Error::other)?;
         let scheme = if self.tls.is_some() { "https" } else { "http" };

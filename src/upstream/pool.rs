@@ -76,7 +76,7 @@ impl Upstream {
         settings.stream_window_size = Some(H2_STREAM_WINDOW);
         settings.connection_window_size = Some(H2_CONNECTION_WINDOW);
         settings.ping_interval = Some(H2_PING);
-        let conn = handshake(Box::new(opened.conn.with_back_pressure()), settings).await.map_err(io::Error::other)?;
+        let conn = handshake(Box::new(opened.conn), settings).await.map_err(io::Error::other)?;
         let session = conn.spawn_stream().await.map_err(io::Error::other)?;
         let session = session.ok_or_else(|| io::Error::other("a new HTTP/2 connection takes no stream"))?;
         let counted = Arc::new(Counted::new(&self.metrics.connections_idle));

@@ -12,6 +12,7 @@ use super::fetch::{Fetch, Told};
 use super::kept::{self, Kept};
 use super::task::Order;
 use super::{Asking, Stored};
+use crate::http1::is_chunked;
 use crate::policy::cache::store::{self, Asked, Unstorable};
 use crate::policy::cache::{Partition, Times, merge};
 use crate::proxy::coding::WHOLE;
@@ -239,7 +240,7 @@ impl Fill {
         let bounded = length.is_some()
             || bodiless
             || head.version == Version::HTTP_2
-            || is_chunked(head)
+            || is_chunked(&head.headers)
             || standard && head.headers.contains_key(header::TRANSFER_ENCODING);
         if !bounded {
             return Err(NotKept::Unbounded);
@@ -348,13 +349,6 @@ impl Fill {
         self.proxy.cache.fetches.remove(self.hash, &self.fetch);
         self.fetch.tell_all(progress);
     }
-}
-
-/// Whether the end of a body is told by its last chunk: other codings of a transfer end with the connection.
-pub(in crate::proxy) fn is_chunked(head: &ResponseHeader) -> bool {
-    let last = head.headers.get_all(header::TRANSFER_ENCODING).iter().next_back();
-    let last = last.and_then(|line| line.as_bytes().rsplit(|b| *b == b',').next());
-    last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 impl Drop for Fill {

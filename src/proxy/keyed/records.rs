@@ -21,7 +21,7 @@ pub struct Records {
     clock: Clock,
     waiters: Arc<Mutex<HashMap<Hash, u32>>>,
     /// Bytes of answers that could not be written down yet.
-    pub(super) late: Arc<AtomicUsize>,
+    pub(super) late: AtomicUsize,
     /// Nobody outside can tell what confirms an order.
     secret: [u8; 16],
 }
@@ -32,7 +32,7 @@ impl Records {
         let mut secret = [0; 16];
         // Without random numbers it could be guessed by who may give the order anyway.
         let _ = getrandom::fill(&mut secret);
-        Records { local, shared, clock, waiters: Arc::default(), late: Arc::default(), secret }
+        Records { local, shared, clock, waiters: Arc::default(), late: AtomicUsize::default(), secret }
     }
 
     /// A number of this process.

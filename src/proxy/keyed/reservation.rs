@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use tokio::runtime::Handle;
@@ -31,14 +31,14 @@ const MOST: usize = 16 << 20;
 
 /// Memory of an answer that could not be written down yet. The drain waits for it as for a request.
 struct LateBytes {
-    held: Arc<AtomicUsize>,
+    proxy: Arc<Proxy>,
     bytes: usize,
     _in_flight: InFlight,
 }
 
 impl Drop for LateBytes {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.proxy.records.late.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
@@ -227,11 +227,11 @@ impl Reservation {
 
     /// Memory for an answer, where there is any left.
     fn hold(&self, bytes: usize) -> Option<LateBytes> {
-        let (held, bytes) = (&self.proxy.records.late, bytes + 1);
+        let (proxy, bytes) = (self.proxy.clone(), bytes + 1);
         let add = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= MOST);
-        held.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).ok()?;
-        let in_flight = self.proxy.lifecycle.request(self.direction);
-        Some(LateBytes { held: held.clone(), bytes, _in_flight: in_flight })
+        proxy.records.late.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).ok()?;
+        let in_flight = proxy.lifecycle.request(self.direction);
+        Some(LateBytes { proxy, bytes, _in_flight: in_flight })
     }
 
     /// Nobody knows how it ended: it may have been answered with this status, and have had so much of the request.

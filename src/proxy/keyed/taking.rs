@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 use super::records::counted;
 use super::reservation::Reservation;
+use crate::http1::is_chunked;
 use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::{KeyedEnd, RouteKeys};
 use crate::policy::idempotency::{self, End, Ended, Outcomes};
 use crate::proxy::Proxy;
-use crate::proxy::caching::fill::is_chunked;
 use crate::proxy::context::Context;
 use crate::proxy::downstream::{Gone, each, is_bodiless};
 use crate::proxy::exchange::is_event_stream;
@@ -316,7 +316,7 @@ fn is_unseen(refusal: &Refusal, cx: &Context) -> bool {
 
 /// Whether it can be told where an answer ends.
 fn is_bounded(head: &ResponseHeader) -> bool {
-    head.headers.contains_key(header::CONTENT_LENGTH) || head.version == Version::HTTP_2 || is_chunked(head)
+    head.headers.contains_key(header::CONTENT_LENGTH) || head.version == Version::HTTP_2 || is_chunked(&head.headers)
 }
 
 /// The head of an answer that is there as a whole: with its length, and a date that stays what it is.
