@@ -1,7 +1,7 @@
 //! From a head that passed the guard to the fields by which a request is told.
 
 use bytes::Bytes;
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Uri, Version};
 use pingora::http::RequestHeader;
 
 use super::head::{Head, trim};
@@ -12,7 +12,14 @@ pub(super) fn read(head: &Bytes, checked: &Head) -> Option<Box<RequestHeader>> {
     let line = memchr::memchr(b'\n', head)?;
     let mut words = head[..line].split(|b| *b == b' ');
     let (method, target) = (words.next()?, words.next()?);
-    let mut request = RequestHeader::build(method, target, Some(checked.headers)).ok()?;
+    let mut request = match own_uri(head, target) {
+        // What stands for it until then costs nothing to read.
+        Some(uri) => RequestHeader::build(method, b"", Some(checked.headers)).ok().map(|mut request| {
+            request.set_uri(uri);
+            request
+        })?,
+        None => RequestHeader::build(method, target, Some(checked.headers)).ok()?,
+    };
     request.set_version(if checked.version_11 { Version::HTTP_11 } else { Version::HTTP_10 });
     let mut at = line + 1;
     while head.get(at..).is_some_and(|rest| rest != b"\r\n") {
@@ -25,6 +32,12 @@ pub(super) fn read(head: &Bytes, checked: &Head) -> Option<Box<RequestHeader>> {
         at += end + 1;
     }
     Some(Box::new(request))
+}
+
+/// A target in its usual form, as a part of `head`; None for the others, and for what is wrong with it to be found.
+fn own_uri(head: &Bytes, target: &[u8]) -> Option<Uri> {
+    let usual = target.first() == Some(&b'/') && target.is_ascii() && memchr::memchr(b'#', target).is_none();
+    usual.then(|| Uri::from_maybe_shared(head.slice_ref(target)).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -64,6 +77,11 @@ mod tests {
         assert_eq!(
             (head.raw_path(), head.uri.path(), head.uri.query()),
             (&b"http://a.example/x?y"[..], "/x", Some("y"))
+        );
+        let head = request("GET //a.example/x?y HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(
+            (head.raw_path(), head.uri.path(), head.uri.host()),
+            (&b"//a.example/x?y"[..], "//a.example/x", None)
         );
         assert_eq!(request("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").raw_path(), b"*");
         let old = request("GET / HTTP/1.0\r\n\r\n");

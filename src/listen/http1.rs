@@ -71,22 +71,28 @@ async fn run(
     mut timer: Timer,
     mut first: Option<Head>,
 ) {
-    let mut phase = proxy.lifecycle.watch();
-    let inbound = client.listener.direction == Direction::Inbound;
+    let direction = client.listener.direction;
+    // One for the whole connection: the place in the queue of those who are told is kept from one request to the next.
+    let mut told = pin!(told_to_end(proxy, direction, true));
+    let mut listens = false;
+    let mut limits = proxy.state.load().limits;
     let mut served = 0u32;
     loop {
-        let limits = proxy.state.load().limits;
         let patience = if served == 0 { limits.header_read_timeout } else { limits.keepalive_timeout };
         let read = match first.take() {
             Some(first) => first,
             None => {
                 let read = {
-                    let mut told = pin!(told_to_end(&mut phase, proxy, inbound, served == 0));
                     let mut reading = pin!(read_head(&mut conn, &mut buf, &mut timer, &limits, patience, false));
                     poll_fn(|cx| {
                         if let Poll::Ready(head) = reading.as_mut().poll(cx) {
                             return Poll::Ready(Some(head));
                         }
+                        // Once polled it wakes this task when the phase changes; before that there is nothing to hear.
+                        if listens && !proxy.lifecycle.ends(direction) {
+                            return Poll::Pending;
+                        }
+                        listens = true;
                         told.as_mut().poll(cx).map(|()| None)
                     })
                     .await
@@ -95,7 +101,10 @@ async fn run(
                     Some(head) => head,
                     None if buf.is_empty() => Head::Closed,
                     // A request that has begun is no idle connection.
-                    None => read_head(&mut conn, &mut buf, &mut timer, &limits, patience, false).await,
+                    None => {
+                        told.set(told_to_end(proxy, direction, false));
+                        read_head(&mut conn, &mut buf, &mut timer, &limits, patience, false).await
+                    }
                 }
             }
         };
@@ -115,7 +124,14 @@ async fn run(
                 return linger::close(&conn, &mut timer, limits.header_read_timeout).await;
             }
         };
+        if served == 0 {
+            // Who has asked once is told without the moment that a new client is given.
+            told.set(told_to_end(proxy, direction, false));
+            listens = false;
+        }
         served += 1;
+        let state = proxy.state.load_full();
+        limits = state.limits;
         client.last = served >= limits.keepalive_requests || proxy.lifecycle.ends(client.listener.direction);
         // Where nothing came behind it, the buffer need not be made one that is shared.
         let rest = if end == buf.len() { BytesMut::new() } else { buf.split_off(end) };
@@ -127,7 +143,7 @@ async fn run(
             }
         };
         // Boxed: a connection that waits for its next request does not hold the space that one takes.
-        match boxed(|| proxy.handle(&client, &mut timer, Session::Http1(session))).await {
+        match boxed(|| proxy.handle(state, &client, &mut timer, Session::Http1(session))).await {
             Next::Request(same, rest) => {
                 (conn, buf) = (same, rest);
                 if !buf.is_empty() {
@@ -152,8 +168,9 @@ fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
 
 /// Ready when an idle connection has to end: its listener is closed. Inbound ones end one by one over the last quarter of
 /// the delay, so that their clients do not all come back at once. Who connected in time has a moment to ask.
-async fn told_to_end(phase: &mut tokio::sync::watch::Receiver<Phase>, proxy: &Proxy, inbound: bool, fresh: bool) {
-    if !inbound {
+async fn told_to_end(proxy: &Proxy, direction: Direction, fresh: bool) {
+    let mut phase = proxy.lifecycle.watch();
+    if direction == Direction::Outbound {
         let _ = phase.wait_for(|p| *p >= Phase::Closing).await;
         return;
     }
@@ -175,8 +192,8 @@ async fn read_head(
     patience: Duration,
     or_http2: bool,
 ) -> Head {
-    let mut deadline = Instant::now() + if buf.is_empty() { patience } else { limits.header_read_timeout };
     let mut begun = !buf.is_empty();
+    let mut until = None;
     let mut searched = 0;
     loop {
         if or_http2 && !buf.is_empty() && PREFACE.starts_with(&buf[..buf.len().min(PREFACE.len())]) {
@@ -201,6 +218,8 @@ async fn read_head(
             *buf = BytesMut::new();
             conn.release_buffers();
         }
+        let most = if begun { limits.header_read_timeout } else { patience };
+        let deadline = *until.get_or_insert_with(|| Instant::now() + most);
         let read = poll_fn(|cx| {
             if let Poll::Ready(read) = poll_read(conn, buf, cx) {
                 return Poll::Ready(Some(read));
@@ -212,7 +231,8 @@ async fn read_head(
             Some(Ok(n)) if n > 0 => {
                 if !begun {
                     begun = true;
-                    deadline = Instant::now() + limits.header_read_timeout;
+                    // Counted from here, where the head is not whole already.
+                    until = None;
                 }
             }
             // Half a head is a client that left.

@@ -192,5 +192,5 @@ pub(super) async fn serve(mut conn: Conn, client: Client, proxy: &Arc<Proxy>) {
 
 async fn stream(session: HttpSession, client: &Client, proxy: &Arc<Proxy>) {
     let mut timer = Timer::default();
-    proxy.handle(client, &mut timer, Session::Http2(Box::new(session))).await;
+    proxy.handle(proxy.state.load_full(), client, &mut timer, Session::Http2(Box::new(session))).await;
 }

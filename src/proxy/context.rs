@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use pingora::http::RequestHeader;
 use tokio::time::Instant;
 
@@ -90,14 +90,17 @@ pub(super) struct Trail {
     upstream_received: u64,
 }
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Before a route is known, a request has this long.
 const UNROUTED: Duration = Duration::from_secs(15);
 
 impl Context {
     /// Step 1: who asks, under which id, since when.
-    pub(super) fn begin(state: &Arc<State>, client: &Client, head: &RequestHeader, in_flight: InFlight) -> Self {
+    pub(super) fn begin(state: Arc<State>, client: &Client, head: &RequestHeader, in_flight: InFlight) -> Self {
         let started = Instant::now();
-        let trace = TraceContext::parse(head.headers.get("traceparent").map(HeaderValue::as_bytes));
+        let trace = TraceContext::parse(head.headers.get(TRACEPARENT).map(HeaderValue::as_bytes));
         let host = match head.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
             None => head.headers.get(header::HOST).cloned(),
@@ -119,7 +122,7 @@ impl Context {
                 _ => "HTTP/1.1",
             },
             logged: state.logged_headers.iter().map(|n| head.headers.get(n).cloned()).collect(),
-            state: state.clone(),
+            state,
             trusted: client.trusted,
             listener,
             started,
@@ -232,6 +235,6 @@ impl Context {
 }
 
 fn request_id(headers: &HeaderMap) -> Arc<str> {
-    let came = headers.get("x-request-id").filter(|v| valid_request_id(v.as_bytes())).and_then(|v| v.to_str().ok());
-    came.map_or_else(|| new_request_id(fastrand::u64(..), fastrand::u64(..)).into(), Arc::from)
+    let came = headers.get(REQUEST_ID).filter(|v| valid_request_id(v.as_bytes())).and_then(|v| v.to_str().ok());
+    came.map_or_else(|| new_request_id(fastrand::u128(..)), Arc::from)
 }

@@ -185,14 +185,19 @@ impl Client {
 }
 
 impl Proxy {
-    /// Serves one request whose head was read.
-    pub async fn handle(self: &Arc<Self>, client: &Client, timer: &mut Timer, mut session: Session) -> Next {
-        let state = self.state.load_full();
+    /// Serves one request whose head was read; `state` holds for it to its end.
+    pub async fn handle(
+        self: &Arc<Self>,
+        state: Arc<State>,
+        client: &Client,
+        timer: &mut Timer,
+        mut session: Session,
+    ) -> Next {
         let in_flight = self.lifecycle.request(client.listener.direction);
         if !client.trusted {
             forwarded::strip(session.request_mut(), &client.listener);
         }
-        let mut cx = Context::begin(&state, client, session.request(), in_flight);
+        let mut cx = Context::begin(state, client, session.request(), in_flight);
         let _listed = self.requests.list(&cx);
         let (upgraded, close) = {
             let mut down = Downstream::new(&mut session);

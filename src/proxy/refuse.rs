@@ -1,6 +1,7 @@
 //! The one place that answers a refusal.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -132,8 +133,8 @@ async fn keeps_connection(
 
 impl Proxy {
     /// Counts and logs a head that never became a request. Returns the id and the body of its answer.
-    pub fn refuse_head(&self, client: &Client, refusal: &Refusal, protocol: &'static str) -> (String, Vec<u8>) {
-        let id = new_request_id(fastrand::u64(..), fastrand::u64(..));
+    pub fn refuse_head(&self, client: &Client, refusal: &Refusal, protocol: &'static str) -> (Arc<str>, Vec<u8>) {
+        let id = new_request_id(fastrand::u128(..));
         let status = refusal.reason.status();
         self.unrouted.finish(MethodLabel::Other, status, 0.0);
         self.unrouted.refused(refusal.reason);

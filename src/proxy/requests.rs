@@ -15,8 +15,8 @@ use super::state::ListenerPolicy;
 const SHARDS: usize = 16;
 
 /// The requests in flight.
-#[derive(Clone, Default)]
-pub struct Requests(Arc<[Mutex<Shard>; SHARDS]>);
+#[derive(Default)]
+pub struct Requests([Mutex<Shard>; SHARDS]);
 
 #[derive(Default)]
 struct Shard {
@@ -34,14 +34,13 @@ struct Entry {
 }
 
 /// A request that is listed until this is dropped.
-pub(super) struct Listed {
-    requests: Requests,
-    shard: usize,
+pub(super) struct Listed<'r> {
+    shard: &'r Mutex<Shard>,
     place: usize,
 }
 
 impl Requests {
-    pub(super) fn list(&self, cx: &Context) -> Listed {
+    pub(super) fn list(&self, cx: &Context) -> Listed<'_> {
         let entry = Entry {
             started: cx.started,
             id: cx.id.clone(),
@@ -49,8 +48,8 @@ impl Requests {
             uri: cx.uri.clone(),
             listener: cx.listener.clone(),
         };
-        let shard = fastrand::usize(..SHARDS);
-        let mut places = self.0[shard].lock();
+        let shard = &self.0[fastrand::usize(..SHARDS)];
+        let mut places = shard.lock();
         let place = match places.free.pop() {
             Some(place) => {
                 places.places[place] = Some(entry);
@@ -62,13 +61,13 @@ impl Requests {
             }
         };
         drop(places);
-        Listed { requests: self.clone(), shard, place }
+        Listed { shard, place }
     }
 
     /// The requests in flight, oldest first, at most `most`.
     pub fn show(&self, most: usize) -> Value {
         let mut all: Vec<(Instant, Value)> = Vec::new();
-        for shard in self.0.iter() {
+        for shard in &self.0 {
             let shard = shard.lock();
             all.extend(shard.places.iter().flatten().map(|e| {
                 let shown = json!({
@@ -88,9 +87,9 @@ impl Requests {
     }
 }
 
-impl Drop for Listed {
+impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        let mut shard = self.requests.0[self.shard].lock();
+        let mut shard = self.shard.lock();
         shard.places[self.place] = None;
         shard.free.push(self.place);
     }

@@ -1,7 +1,5 @@
 //! The `Cache-Status` field (RFC 9211): what the cache did, told to who asks.
 
-use std::io::Write;
-
 /// The name of the cache.
 const NAME: &str = "outboard";
 
@@ -63,9 +61,11 @@ impl Forward {
 /// Appends the field's value. The detail is one of our own words, such as [`super::store::Unstorable::as_str`].
 pub fn write(handled: &Handled, detail: Option<&'static str>, out: &mut Vec<u8>) {
     out.extend_from_slice(NAME.as_bytes());
-    // Writing to memory cannot fail.
     let number = |out: &mut Vec<u8>, name: &str, value: i64| {
-        let _ = write!(out, "; {name}={value}");
+        let mut digits = itoa::Buffer::new();
+        [b"; ", name.as_bytes(), b"=", digits.format(value).as_bytes()]
+            .iter()
+            .for_each(|part| out.extend_from_slice(part));
     };
     match *handled {
         Handled::Hit { ttl } => {

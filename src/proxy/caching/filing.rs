@@ -35,6 +35,8 @@ const ADDRESS: [HeaderName; 3] = [
     HeaderName::from_static("x-forwarded-prefix"),
 ];
 
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// Whether a request might ask for something else than its target says.
 pub(super) fn is_disguised(headers: &HeaderMap) -> bool {
     // One pass over the few names that came is cheaper than a look-up of each of ours.
@@ -107,7 +109,7 @@ fn host(cx: &Context) -> &str {
 
 /// Whether the client came over TLS, as far as the application is told.
 fn is_secure(cx: &Context, headers: &HeaderMap) -> bool {
-    match headers.get("x-forwarded-proto") {
+    match headers.get(FORWARDED_PROTO) {
         Some(proto) => proto.as_bytes().trim_ascii().eq_ignore_ascii_case(b"https"),
         None => cx.listener.tls,
     }

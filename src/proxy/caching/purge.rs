@@ -143,7 +143,7 @@ impl Proxy {
             return true;
         }
         let client = Client::new(listener.clone(), None);
-        let mut cx = Context::begin(state, &client, &head, self.lifecycle.request(listener.direction));
+        let mut cx = Context::begin(state.clone(), &client, &head, self.lifecycle.request(listener.direction));
         drop(cx.in_flight.take());
         cx.route = Some(route.clone());
         cx.deadline = cx.started + route.timeouts.total;

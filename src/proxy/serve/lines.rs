@@ -1,7 +1,6 @@
 //! The field lines of an answer from memory.
 
 use std::borrow::Cow;
-use std::io::Write;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
@@ -56,8 +55,7 @@ impl Shape {
         }
         let bodiless = is_304 || self.status == StatusCode::NO_CONTENT;
         if !bodiless && !self.streams {
-            // Writing to memory cannot fail.
-            let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
+            field(out, b"Content-Length", itoa::Buffer::new().format(self.body.len()).as_bytes());
         }
         how.write_age(object, now, out);
         out.extend_from_slice(b"Cache-Status: ");

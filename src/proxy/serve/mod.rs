@@ -6,7 +6,6 @@ mod lines;
 mod shape;
 
 use std::future::poll_fn;
-use std::io::Write;
 use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
 
@@ -73,8 +72,7 @@ impl How {
         match self {
             How::Fetched { validated: false, age: None, .. } => {}
             How::Fetched { validated: false, age: Some(age), .. } => field(out, b"Age", age.as_bytes()),
-            // Writing to memory cannot fail.
-            _ => drop(write!(out, "Age: {}\r\n", object.life().age(now))),
+            _ => field(out, b"Age", itoa::Buffer::new().format(object.life().age(now)).as_bytes()),
         }
     }
 }

@@ -63,9 +63,10 @@ pub(super) async fn shape(
     };
     // Also while it is switched off: clients still have the tags that they were sent before.
     let marked = route.compression.is_some();
-    let own = if marked { own_conditions(request) } else { None };
+    let conditional = conditional::has_any(request);
+    let own = if conditional && marked { own_conditions(request) } else { None };
     let conditions = own.as_ref().unwrap_or(request);
-    if is_not_modified(conditions, object) {
+    if conditional && is_not_modified(conditions, object) {
         shape.status = StatusCode::NOT_MODIFIED;
         let told =
             object.etag().filter(|_| marked).map(|tag| (tag, etag::as_sent(&coding::named(request), tag).into_owned()));
@@ -73,7 +74,8 @@ pub(super) async fn shape(
         return Ok(shape);
     }
     let needs_decoded = compression.and_then(|compression| needs_decoded(compression, cx, request, object));
-    if cx.method == Method::GET
+    if conditional
+        && cx.method == Method::GET
         && status == StatusCode::OK
         && needs_decoded.is_none()
         && conditional::range_applies(conditions, &validators(object))
@@ -143,9 +145,7 @@ fn chosen(compression: Option<&Compression>, cx: &Context, request: &HeaderMap, 
 
 /// Whether the client has what is stored.
 fn is_not_modified(request: &HeaderMap, object: &Stored) -> bool {
-    let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
-    conditions.iter().any(|name| request.contains_key(name))
-        && conditional::evaluate(request, &validators(object)) == Outcome::NotModified
+    conditional::evaluate(request, &validators(object)) == Outcome::NotModified
 }
 
 /// The conditions of a request, with the application's own tags; none where they are as they came.
