@@ -152,6 +152,19 @@ impl Conn {
         self.inner.lock().send(cx, bytes)
     }
 
+    /// Writes what `write` appends to what waited, and `bytes` behind it, as far as the peer takes them; keeps the rest.
+    pub fn poll_send_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        inner.compact();
+        write(&mut inner.waiting);
+        inner.send(cx, bytes)
+    }
+
     /// Ready when at most `most` bytes wait; an error when the peer is gone.
     pub fn poll_sent(&self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<()>> {
         self.inner.lock().poll_sent(cx, most)

@@ -1,5 +1,7 @@
 //! The head of an answer, as its client gets it.
 
+use std::task::Context;
+
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 
@@ -26,20 +28,23 @@ impl Downstream<'_> {
         self.coder = Some(coder);
     }
 
-    /// Writes the head of a stored answer, over HTTP/1: its lines are written as they are stored.
+    /// Writes the head of a stored answer and the first part of its body, over HTTP/1: its lines are written as they are
+    /// stored, and the part is sent from where it lies. No part: no body follows whatever the head says.
     pub(in crate::proxy) fn write_stored(
         &mut self,
+        cx: &mut Context<'_>,
         status: StatusCode,
-        bodiless: bool,
         lines: impl FnOnce(&mut Vec<u8>),
+        part: Option<&[u8]>,
     ) -> Result<(), Gone> {
         self.coder = None;
         self.head_written = true;
-        self.framing = if bodiless { Framing::None } else { Framing::Length };
+        self.framing = if part.is_some() { Framing::Length } else { Framing::None };
         self.close |= !self.keeps_alive();
-        let close = self.close;
+        let (close, part) = (self.close, part.unwrap_or_default());
+        self.body_bytes += part.len() as u64;
         let Some(conn) = self.conn() else { return Err(Gone) };
-        conn.send_with(|out| {
+        let head = |out: &mut Vec<u8>| {
             out.reserve(1024);
             status_line(out, status, None);
             lines(out);
@@ -47,8 +52,8 @@ impl Downstream<'_> {
                 field(out, b"Connection", b"close");
             }
             out.extend_from_slice(b"\r\n");
-        });
-        Ok(())
+        };
+        conn.poll_send_with(cx, head, part).map_err(|_| Gone)
     }
 
     /// Whether it is a client over HTTP/1.1.

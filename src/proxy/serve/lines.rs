@@ -55,7 +55,7 @@ impl Shape {
         }
         let bodiless = is_304 || self.status == StatusCode::NO_CONTENT;
         if !bodiless && !self.streams {
-            field(out, b"Content-Length", itoa::Buffer::new().format(self.body.len()).as_bytes());
+            field(out, b"Content-Length", itoa::Buffer::new().format(self.body(object).len()).as_bytes());
         }
         how.write_age(object, now, out);
         out.extend_from_slice(b"Cache-Status: ");

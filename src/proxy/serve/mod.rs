@@ -93,6 +93,7 @@ pub(super) async fn object(
     let bodiless = cx.method == Method::HEAD || shape.status == StatusCode::NOT_MODIFIED;
     down.close |= proxy.lifecycle.ends(cx.listener.direction);
     let now = timer::unix_now().as_secs();
+    let mut sent = 0;
     let decoder = shape.decoder.take().filter(|_| !bodiless);
     let written = if let Some(decoder) = decoder {
         let mut lines = Vec::with_capacity(512);
@@ -100,15 +101,23 @@ pub(super) async fn object(
         let head = head_of(shape.status, &lines)?;
         down.write_coded(&head, &route.response_headers, Coder::Decode(decoder))
     } else if down.is_plain_http1() && route.response_headers.is_empty() {
-        down.write_stored(shape.status, bodiless, |out| shape.write(object, how, now, out))
+        let part = (!bodiless).then(|| shape.body(object)).map(|body| &body[..body.len().min(PART)]);
+        sent = part.map_or(0, <[u8]>::len);
+        poll_fn(|poller| {
+            let lines = |out: &mut Vec<u8>| shape.write(object, how, now, out);
+            Poll::Ready(down.write_stored(poller, shape.status, lines, part))
+        })
+        .await
     } else {
         let mut lines = Vec::with_capacity(512);
         shape.write(object, how, now, &mut lines);
         let head = head_of(shape.status, &lines)?;
         down.write_head(&head, &route.response_headers, bodiless)
     };
+    cx.response_bytes = down.body_bytes;
     written.map_err(|_| Refusal::from(Reason::ClientLeft))?;
-    let mut rest = if bodiless { Bytes::new() } else { shape.body };
+    let whole = bodiless || sent == shape.body(object).len();
+    let mut rest = if whole { Bytes::new() } else { shape.into_body(object).split_off(sent) };
     body(cx, down, timer, |_| {
         let part = rest.split_to(rest.len().min(PART));
         Poll::Ready(Ok((!part.is_empty()).then_some(part)))

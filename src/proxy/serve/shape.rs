@@ -24,7 +24,8 @@ use crate::route::table::Route;
 /// What is sent of a stored answer.
 pub(super) struct Shape {
     pub(super) status: StatusCode,
-    pub(super) body: Bytes,
+    /// The body; none: as it is stored.
+    pub(super) body: Option<Bytes>,
     /// The coding that the body is in now; none: as it is stored.
     pub(super) coding: Option<Coding>,
     /// It is decoded for a client that cannot read how it is stored.
@@ -40,6 +41,18 @@ pub(super) struct Shape {
     pub(super) range: Option<(Option<String>, Option<String>)>,
 }
 
+impl Shape {
+    /// The body that is sent.
+    pub(super) fn body<'a>(&'a self, object: &'a Stored) -> &'a [u8] {
+        self.body.as_deref().unwrap_or_else(|| object.body())
+    }
+
+    /// The body that is sent, to be kept while it is.
+    pub(super) fn into_body(self, object: &Stored) -> Bytes {
+        self.body.unwrap_or_else(|| object.shared_body())
+    }
+}
+
 pub(super) async fn shape(
     proxy: &Arc<Proxy>,
     cx: &Context,
@@ -52,7 +65,7 @@ pub(super) async fn shape(
     let varies = compression.is_some() && object.flags() & (COMPRESSIBLE | ENCODED) != 0;
     let mut shape = Shape {
         status,
-        body: Bytes::new(),
+        body: None,
         coding: None,
         decoded: false,
         varies,
@@ -88,18 +101,14 @@ pub(super) async fn shape(
         return Ok(shape.tagged(object, Served::Decoded));
     }
     let Some(coding) = chosen(compression, cx, request, object) else {
-        shape.body = object.shared_body();
         return Ok(if marked { shape.tagged(object, Served::AsItIs) } else { shape });
     };
     match forms::form(proxy, route, object, coding).await {
         Some(body) => {
-            (shape.body, shape.coding) = (body, Some(coding));
+            (shape.body, shape.coding) = (Some(body), Some(coding));
             Ok(shape.tagged(object, Served::Encoded(coding)))
         }
-        None => {
-            shape.body = object.shared_body();
-            Ok(shape.tagged(object, Served::AsItIs))
-        }
+        None => Ok(shape.tagged(object, Served::AsItIs)),
     }
 }
 
@@ -123,9 +132,8 @@ fn decode(shape: &mut Shape, coding: Coding, object: &Stored) -> Result<(), Refu
     match codec::decode(coding, object.body(), coding::WHOLE) {
         // There are applications that say of nothing, too, that it is encoded.
         _ if object.body().is_empty() => {}
-        Ok(plain) => shape.body = plain.into(),
+        Ok(plain) => shape.body = Some(plain.into()),
         Err(DecodeError::TooLong(_)) => {
-            shape.body = object.shared_body();
             shape.decoder = Some(Box::new(Decode::new(coding).ok_or(Reason::Internal)?));
             shape.streams = true;
         }
@@ -182,23 +190,24 @@ fn part_of(mut shape: Shape, request: &HeaderMap, object: &Stored) -> Shape {
         _ => Wanted::Whole,
     };
     match wanted {
-        Wanted::Whole => shape.body = whole,
+        Wanted::Whole => {}
         Wanted::One(part) => {
             shape.status = StatusCode::PARTIAL_CONTENT;
             shape.range = Some((Some(range::content_range(&part, length)), None));
             let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(whole.len());
-            shape.body = whole.slice(at(part.start)..at(part.end));
+            shape.body = Some(whole.slice(at(part.start)..at(part.end)));
         }
         Wanted::Several(parts) => {
             let boundary = format!("{:032x}", fastrand::u128(..));
             let fields = kept::fields(object);
             let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
             shape.status = StatusCode::PARTIAL_CONTENT;
-            shape.body = range::multipart(&whole, &parts, kind, &boundary).into();
+            shape.body = Some(range::multipart(&whole, &parts, kind, &boundary).into());
             shape.range = Some((None, Some(range::multipart_type(&boundary))));
         }
         Wanted::Unsatisfiable => {
             shape.status = StatusCode::RANGE_NOT_SATISFIABLE;
+            shape.body = Some(Bytes::new());
             shape.range = Some((Some(range::unsatisfied(length)), None));
         }
     }
