@@ -73,7 +73,7 @@ use exchange::Ended;
 use keyed::records::Records;
 use origin::Origin;
 use request::Framing;
-use requests::Requests;
+use requests::{Entry, Requests};
 pub use session::Session;
 use state::{ListenerPolicy, State};
 pub use streams::EventStreams;
@@ -198,11 +198,11 @@ impl Proxy {
             forwarded::strip(session.request_mut(), &client.listener);
         }
         let mut cx = Context::begin(state, client, session.request(), in_flight);
-        let _listed = self.requests.list(&cx);
-        let (upgraded, close) = {
+        let entry = Entry::new(&cx);
+        let ((upgraded, _listed), close) = {
             let mut down = Downstream::new(&mut session);
             down.close = client.last;
-            let upgraded = self.serve(&mut cx, &mut down, timer).await;
+            let upgraded = self.requests.listed(entry, pin!(self.serve(&mut cx, &mut down, timer))).await;
             (upgraded, down.close)
         };
         let next = match upgraded {

@@ -1,7 +1,10 @@
 //! The requests in flight, for GET /requests.
 //!
-//! Each request takes a place in one of a few short lists: one lock that nobody else holds, twice a request.
+//! Each request that is not answered at once takes a place in one of a few short lists: one lock that nobody else holds,
+//! twice a request.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{Method, Uri};
@@ -25,7 +28,7 @@ struct Shard {
 }
 
 /// What is shown of a request: nothing of its headers, its query or its body.
-struct Entry {
+pub(super) struct Entry {
     started: Instant,
     id: Arc<str>,
     method: Method,
@@ -39,15 +42,39 @@ pub(super) struct Listed<'r> {
     place: usize,
 }
 
-impl Requests {
-    pub(super) fn list(&self, cx: &Context) -> Listed<'_> {
-        let entry = Entry {
+impl Entry {
+    pub(super) fn new(cx: &Context) -> Self {
+        Entry {
             started: cx.started,
             id: cx.id.clone(),
             method: cx.method.clone(),
             uri: cx.uri.clone(),
             listener: cx.listener.clone(),
-        };
+        }
+    }
+}
+
+impl Requests {
+    /// Goes a request's way, and lists it from the first time that it has to wait.
+    pub(super) async fn listed<T>(
+        &self,
+        entry: Entry,
+        mut way: Pin<&mut impl Future<Output = T>>,
+    ) -> (T, Option<Listed<'_>>) {
+        let (mut entry, mut listed) = (Some(entry), None);
+        let ended = poll_fn(|cx| {
+            let ended = way.as_mut().poll(cx);
+            if ended.is_pending()
+                && let Some(entry) = entry.take()
+            {
+                listed = Some(self.list(entry));
+            }
+            ended
+        });
+        (ended.await, listed)
+    }
+
+    fn list(&self, entry: Entry) -> Listed<'_> {
         let shard = &self.0[fastrand::usize(..SHARDS)];
         let mut places = shard.lock();
         let place = match places.free.pop() {

@@ -49,8 +49,9 @@ impl Host {
 
 /// What of an authority is the host: `a:80` is `a`, `[::1]:80` is `[::1]`.
 pub fn host_without_port(authority: &str) -> &str {
-    let name_end = authority.rfind(']').map_or(0, |i| i + 1);
-    &authority[..authority[name_end..].find(':').map_or(authority.len(), |colon| name_end + colon)]
+    let bytes = authority.as_bytes();
+    let name_end = memchr::memrchr(b']', bytes).map_or(0, |i| i + 1);
+    &authority[..memchr::memchr(b':', &bytes[name_end..]).map_or(authority.len(), |colon| name_end + colon)]
 }
 
 /// The host as rules are kept: in lower case, without the dot that ends a full name.
