@@ -12,14 +12,13 @@ pub(super) fn read(head: &Bytes, checked: &Head) -> Option<Box<RequestHeader>> {
     let line = memchr::memchr(b'\n', head)?;
     let mut words = head[..line].split(|b| *b == b' ');
     let (method, target) = (words.next()?, words.next()?);
-    let mut request = match own_uri(head, target) {
-        // What stands for it until then costs nothing to read.
-        Some(uri) => RequestHeader::build(method, b"", Some(checked.headers)).ok().map(|mut request| {
-            request.set_uri(uri);
-            request
-        })?,
-        None => RequestHeader::build(method, target, Some(checked.headers)).ok()?,
-    };
+    let uri = own_uri(head, target);
+    // An empty target costs nothing to read.
+    let unread = if uri.is_some() { b"" } else { target };
+    let mut request = RequestHeader::build(method, unread, Some(checked.headers)).ok()?;
+    if let Some(uri) = uri {
+        request.set_uri(uri);
+    }
     request.set_version(if checked.version_11 { Version::HTTP_11 } else { Version::HTTP_10 });
     let mut at = line + 1;
     while head.get(at..).is_some_and(|rest| rest != b"\r\n") {

@@ -132,7 +132,7 @@ async fn run(
         served += 1;
         let state = proxy.state.load_full();
         limits = state.limits;
-        client.last = served >= limits.keepalive_requests || proxy.lifecycle.ends(client.listener.direction);
+        client.last = served >= limits.keepalive_requests || proxy.lifecycle.ends(direction);
         // Where nothing came behind it, the buffer need not be made one that is shared.
         let rest = if end == buf.len() { BytesMut::new() } else { buf.split_off(end) };
         let session = match http1::ServerSession::new(conn, &std::mem::take(&mut buf).freeze(), &head, rest) {

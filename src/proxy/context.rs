@@ -91,7 +91,7 @@ pub(super) struct Trail {
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Before a route is known, a request has this long.
 const UNROUTED: Duration = Duration::from_secs(15);

@@ -9,7 +9,7 @@ use http::{HeaderName, Method, header};
 use pingora::http::ResponseHeader;
 use tokio::time::{Duration, Instant};
 
-use super::context::Context;
+use super::context::{Context, REQUEST_ID};
 use super::downstream::Downstream;
 use super::request::Framing;
 use super::{Client, Proxy, Received};
@@ -81,7 +81,7 @@ fn head(cx: &Context, refusal: &Refusal, length: usize) -> pingora::Result<Respo
     head.insert_header(header::CONTENT_LENGTH, length.to_string())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     head.insert_header(HeaderName::from_static("x-outboard-reason"), refusal.reason.as_str())?;
-    head.insert_header(HeaderName::from_static("x-request-id"), &*cx.id)?;
+    head.insert_header(REQUEST_ID, &*cx.id)?;
     if matches!(
         refusal.reason,
         Reason::Overloaded | Reason::Draining | Reason::IdempotencyStore | Reason::IdempotencyInFlight
