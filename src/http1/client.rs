@@ -2,14 +2,14 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version, header};
-use pingora::http::ResponseHeader;
 use tokio_util::io::poll_read_buf;
 
 use super::body::{Body, Broken};
-use super::{head, response};
+use super::{AnswerHead, head, response};
 use crate::io::Conn;
 
 /// Room for a head, and in most cases for the whole answer.
@@ -22,7 +22,11 @@ pub struct ClientSession {
     /// It was asked by HEAD: no body follows.
     bodiless: bool,
     /// The head that came last.
-    head: Option<Box<ResponseHeader>>,
+    head: Option<Box<AnswerHead>>,
+    /// It says that the connection may carry another request behind it.
+    stays: bool,
+    /// How long it may wait for that, where the head says so.
+    keep_alive: Option<Duration>,
     /// The body behind a final head.
     body: Option<Body>,
     /// The body ends with the connection.
@@ -37,7 +41,17 @@ impl ClientSession {
     /// A connection whose request is still to be written.
     pub fn new(conn: Box<Conn>) -> Self {
         let ahead = BytesMut::new();
-        ClientSession { conn, bodiless: false, head: None, body: None, until_end: false, ahead, searched: 0 }
+        ClientSession {
+            conn,
+            bodiless: false,
+            head: None,
+            stays: false,
+            keep_alive: None,
+            body: None,
+            until_end: false,
+            ahead,
+            searched: 0,
+        }
     }
 
     /// Says that the answer has no body whatever its head says: it is one to HEAD.
@@ -50,9 +64,9 @@ impl ClientSession {
         &self.conn
     }
 
-    /// The head that was read last.
-    pub fn head(&self) -> Option<&ResponseHeader> {
-        self.head.as_deref()
+    /// Takes the head that was read last.
+    pub fn take_head(&mut self) -> Option<Box<AnswerHead>> {
+        self.head.take()
     }
 
     /// Reads a head, informational ones too. A read that was given up goes on where it stopped.
@@ -65,6 +79,8 @@ impl ClientSession {
                 && let Some(mut head) = response::take(&mut self.ahead, &mut self.searched)?
             {
                 self.body = self.framed(&mut head)?;
+                self.stays = stays(&head);
+                self.keep_alive = head.headers.get("keep-alive").and_then(|value| server_keeps(value.as_bytes()));
                 self.head = Some(head);
                 return Poll::Ready(Ok(()));
             }
@@ -87,7 +103,7 @@ impl ClientSession {
     }
 
     /// How the body is framed (RFC 9112 6.3); none behind an informational head.
-    fn framed(&mut self, head: &mut ResponseHeader) -> Result<Option<Body>, Broken> {
+    fn framed(&mut self, head: &mut AnswerHead) -> Result<Option<Body>, Broken> {
         let none = Body::new(head::Body::None);
         let length = content_length(&head.headers)?;
         if let Some((length, 2..)) = length {
@@ -109,16 +125,25 @@ impl ClientSession {
         Body::until_end()
     }
 
+    /// How long the connection may wait for another request, where the application says so.
+    pub fn keep_alive(&self) -> Option<Duration> {
+        self.keep_alive
+    }
+
     /// The connection, where it may carry another request: the answer was read whole, nothing came behind it, and the
     /// application does not end it.
     pub fn reuse(self) -> Option<Box<Conn>> {
-        let head = self.head?;
         let whole = self.body.is_some_and(|body| body.is_done()) && self.ahead.is_empty();
-        let http11 = head.version == Version::HTTP_11;
-        // Chunks in HTTP/1.0 are none that could be relied on (RFC 9112 6.1).
-        let framed = !self.until_end && (http11 || !head.headers.contains_key(header::TRANSFER_ENCODING));
-        (whole && framed && keeps_alive(&head.headers, http11)).then_some(self.conn)
+        (whole && self.stays && !self.until_end).then_some(self.conn)
     }
+}
+
+/// Whether the connection may carry another request behind the answer with this head.
+fn stays(head: &AnswerHead) -> bool {
+    let http11 = head.version == Version::HTTP_11;
+    // Chunks in HTTP/1.0 are none that could be relied on (RFC 9112 6.1).
+    let framed = http11 || !head.headers.contains_key(header::TRANSFER_ENCODING);
+    framed && keeps_alive(&head.headers, http11)
 }
 
 /// What `Connection` says; without a word of it, HTTP/1.1 stays and HTTP/1.0 ends.
@@ -128,6 +153,16 @@ fn keeps_alive(headers: &HeaderMap, http11: bool) -> bool {
         options.any(|option| option.trim_ascii().eq_ignore_ascii_case(word))
     };
     !says(b"close") && (http11 || says(b"keep-alive"))
+}
+
+/// `Keep-Alive: timeout=5`: how long the server keeps it, less the second in which it may already be closing.
+fn server_keeps(value: &[u8]) -> Option<Duration> {
+    let value = std::str::from_utf8(value).ok()?;
+    value.split(',').find_map(|part| {
+        let (name, seconds) = part.split_once('=')?;
+        let seconds: u64 = name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse().ok())??;
+        Some(Duration::from_secs(seconds.saturating_sub(1)))
+    })
 }
 
 /// Whether the end of a body is told by its last chunk: the last of all codings is `chunked`. Behind another the body ends

@@ -6,6 +6,7 @@
 //!
 //! Nothing is written here: that is done where it is known what is to be said, in `proxy`.
 
+mod answer;
 mod body;
 pub mod chunked;
 mod client;
@@ -13,7 +14,10 @@ pub mod head;
 mod request;
 mod response;
 mod server;
+mod spelling;
 
+pub use answer::AnswerHead;
 pub use body::Broken;
 pub use client::{ClientSession, is_chunked};
 pub use server::ServerSession;
+pub use spelling::Spelling;

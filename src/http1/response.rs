@@ -3,11 +3,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{Version, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, Version, header};
 use httparse::ParserConfig;
 use pingora::http::{ResponseHeader, header_value_from_raw};
 
 use super::body::Broken;
+use super::{AnswerHead, Spelling};
 
 /// The most fields.
 const FIELDS: usize = 256;
@@ -20,7 +21,7 @@ const LONGEST: usize = 256 << 10;
 ///
 /// # Errors
 /// Where it is none, or is too long.
-pub(super) fn take(ahead: &mut BytesMut, searched: &mut usize) -> Result<Option<Box<ResponseHeader>>, Broken> {
+pub(super) fn take(ahead: &mut BytesMut, searched: &mut usize) -> Result<Option<Box<AnswerHead>>, Broken> {
     let end = find_end(ahead, *searched);
     if end.unwrap_or(ahead.len()) > LONGEST {
         return Err(Broken::Malformed);
@@ -30,7 +31,7 @@ pub(super) fn take(ahead: &mut BytesMut, searched: &mut usize) -> Result<Option<
         return Ok(None);
     };
     *searched = 0;
-    read(&ahead.split_to(end).freeze()).map(Some).ok_or(Broken::Malformed)
+    read(ahead.split_to(end).freeze()).map(Some).ok_or(Broken::Malformed)
 }
 
 /// Where a head ends: behind its empty line. Lines may end with a bare LF (RFC 9112 2.2).
@@ -43,46 +44,49 @@ fn find_end(buf: &[u8], searched: usize) -> Option<usize> {
     })
 }
 
-/// Reads a whole head. Names and values are parts of it, and names keep the case in which they are spelled. A space before
-/// a colon is borne, and a folded line becomes one (RFC 9112 5.2).
-fn read(head: &Bytes) -> Option<Box<ResponseHeader>> {
+/// Reads a whole head; values are parts of it. A space before a colon is borne, and a folded line becomes one (RFC 9112 5.2).
+fn read(head: Bytes) -> Option<Box<AnswerHead>> {
     let mut config = ParserConfig::default();
     config.allow_spaces_after_header_name_in_responses(true).allow_obsolete_multiline_headers_in_responses(true);
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
-    let whole = config.parse_response_with_uninit_headers(&mut parsed, head, &mut fields);
+    let whole = config.parse_response_with_uninit_headers(&mut parsed, &head, &mut fields);
     // Where they did not agree on its end, bytes of the body would be lost.
     if whole != Ok(httparse::Status::Complete(head.len())) {
         return None;
     }
-    let mut answer = ResponseHeader::build(parsed.code?, Some(parsed.headers.len())).ok()?;
-    answer.set_version(if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 });
-    answer.set_reason_phrase(parsed.reason).ok()?;
+    let mut parts = Response::new(()).into_parts().0;
+    parts.status = StatusCode::from_u16(parsed.code?).ok()?;
+    parts.version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    parts.headers = HeaderMap::with_capacity(parsed.headers.len());
     for field in parsed.headers.iter() {
         let value = header_value_from_raw(head.slice_ref(field.value));
-        answer.append_header(head.slice_ref(field.name.as_bytes()), value).ok()?;
+        parts.headers.try_append(HeaderName::from_bytes(field.name.as_bytes()).ok()?, value).ok()?;
     }
     // Chunks say where a body ends, whatever a length beside them says (RFC 9112 6.3).
-    if answer.headers.contains_key(header::TRANSFER_ENCODING) {
-        answer.remove_header(&header::CONTENT_LENGTH);
+    if parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        parts.headers.remove(header::CONTENT_LENGTH);
     }
-    Some(Box::new(answer))
+    let mut fields = ResponseHeader::from(parts);
+    fields.set_reason_phrase(parsed.reason).ok()?;
+    Some(Box::new(AnswerHead::new(fields, Spelling::of(head))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn took(wire: &[u8]) -> (Result<Option<Box<ResponseHeader>>, Broken>, usize) {
+    fn took(wire: &[u8]) -> (Result<Option<Box<AnswerHead>>, Broken>, usize) {
         let mut ahead = BytesMut::from(wire);
         let head = take(&mut ahead, &mut 0);
         (head, ahead.len())
     }
 
     fn fields(wire: &[u8]) -> Vec<(String, String)> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (mut fields, text) = (Vec::new(), |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned());
         let head = took(wire).0.unwrap().unwrap();
-        head.case_header_iter().map(|(name, value)| (text(name.as_slice()), text(value.as_bytes()))).collect()
+        head.each(|_, name, value| fields.push((text(name), text(value.as_bytes()))));
+        fields
     }
 
     #[test]
@@ -91,7 +95,8 @@ mod tests {
         let head = head.unwrap().unwrap();
         assert_eq!((head.status.as_u16(), head.version, left), (201, Version::HTTP_11, 4));
         assert_eq!(head.get_reason_phrase(), Some("Made it"));
-        let names: Vec<_> = head.case_header_iter().map(|(name, _)| name.as_slice().to_vec()).collect();
+        let mut names = Vec::new();
+        head.each(|_, name, _| names.push(name.to_vec()));
         assert_eq!(names, [b"X-Odd".to_vec(), b"x-odd".to_vec()]);
         assert_eq!(took(b"HTTP/1.0 200\r\n\r\n").0.unwrap().unwrap().version, Version::HTTP_10);
     }

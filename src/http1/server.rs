@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 
 use super::body::{Body, Broken};
 use super::head::Head;
-use super::request;
+use super::{Spelling, request};
 use crate::io::Conn;
 
 /// A request whose head was read; its body is still on the connection.
@@ -16,6 +16,7 @@ use crate::io::Conn;
 pub struct ServerSession {
     conn: Box<Conn>,
     request: Box<RequestHeader>,
+    spelling: Spelling,
     body: Body,
     /// What was read behind the head and not taken yet.
     ahead: BytesMut,
@@ -27,10 +28,10 @@ impl ServerSession {
     ///
     /// # Errors
     /// The connection, where the head is none after all.
-    pub fn new(conn: Box<Conn>, head: &Bytes, checked: &Head, ahead: BytesMut) -> Result<Self, Box<Conn>> {
-        let Some(request) = request::read(head, checked) else { return Err(conn) };
+    pub fn new(conn: Box<Conn>, head: Bytes, checked: &Head, ahead: BytesMut) -> Result<Self, Box<Conn>> {
+        let Some(request) = request::read(&head, checked) else { return Err(conn) };
         let (body, keeps_alive) = (Body::new(checked.body), !checked.connection_close);
-        Ok(ServerSession { conn, request, body, ahead, keeps_alive })
+        Ok(ServerSession { conn, request, spelling: Spelling::of(head), body, ahead, keeps_alive })
     }
 
     /// The head.
@@ -41,6 +42,11 @@ impl ServerSession {
     /// The head, to be changed.
     pub fn request_mut(&mut self) -> &mut RequestHeader {
         &mut self.request
+    }
+
+    /// How the head's names are spelled; to be taken once.
+    pub fn take_spelling(&mut self) -> Spelling {
+        std::mem::take(&mut self.spelling)
     }
 
     /// The connection.

@@ -135,7 +135,7 @@ async fn run(
         client.last = served >= limits.keepalive_requests || proxy.lifecycle.ends(direction);
         // Where nothing came behind it, the buffer need not be made one that is shared.
         let rest = if end == buf.len() { BytesMut::new() } else { buf.split_off(end) };
-        let session = match http1::ServerSession::new(conn, &std::mem::take(&mut buf).freeze(), &head, rest) {
+        let session = match http1::ServerSession::new(conn, std::mem::take(&mut buf).freeze(), &head, rest) {
             Ok(session) => session,
             Err(conn) => {
                 refuse(&conn, &client, proxy, &Reason::BadRequest.into());

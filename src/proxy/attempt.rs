@@ -57,7 +57,7 @@ pub(super) async fn ask(
     let attempts = Attempts { proxy, route, request, body };
     match attempts.run(cx, down, timer, tickets).await? {
         Ended::Answered => Ok(()),
-        Ended::Upgraded(_) => Err(Reason::UpstreamReset.into_refusal("it switches protocols unasked")),
+        Ended::Upgraded(..) => Err(Reason::UpstreamReset.into_refusal("it switches protocols unasked")),
     }
 }
 

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use pingora::http::ResponseHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::Proxy;
 use super::context::Context;
 use super::downstream::{Coder, Decode, Encode, Gather};
 use super::exchange::is_event_stream;
 use super::serve::Turns;
+use crate::http1::AnswerHead;
 use crate::observe::metrics::{CodingMetrics, Metrics};
 use crate::policy::compression::etag::{self, Served};
 use crate::policy::compression::head::{self, Encoded};
@@ -47,14 +47,26 @@ impl Codings {
 
 /// How an answer is sent.
 pub(super) enum Plan {
-    /// As it came.
-    AsItIs,
-    /// With another head: other clients may get another body.
-    Head(Box<ResponseHeader>),
+    /// With its body as it came.
+    AsItIs(Box<AnswerHead>),
     /// Once it is there as a whole.
     Gathered(Coder),
     /// Through a coder.
-    Coded(Box<ResponseHeader>, Coder),
+    Coded(Box<AnswerHead>, Coder),
+}
+
+/// What becomes of a body.
+enum Choice {
+    /// It is sent as it came, to everybody.
+    AsItIs,
+    /// It is sent as it came; others may get another.
+    Varies,
+    /// It is so long, and is encoded as a whole.
+    Gather(Coding, u32, usize),
+    /// It is encoded as it comes.
+    Encode(Coding, u32),
+    /// It is decoded as it comes.
+    Decode(Coding),
 }
 
 /// The section of a route whose answers are encoded now.
@@ -69,30 +81,47 @@ pub(super) fn plan(
     cx: &Context,
     route: &Arc<Route>,
     request: &HeaderMap,
-    head: &ResponseHeader,
+    mut head: Box<AnswerHead>,
 ) -> Plan {
     // Also while it is switched off: clients still have the tags that they were sent before.
     if route.compression.is_none() {
-        return Plan::AsItIs;
+        return Plan::AsItIs(head);
     }
-    let plan = of(route).map_or(Plan::AsItIs, |compression| chosen(proxy, cx, route, compression, request, head));
-    let tag = match plan {
-        Plan::AsItIs | Plan::Head(_) => tag(request, head),
-        Plan::Gathered(_) | Plan::Coded(..) => None,
+    let choice = of(route).map_or(Choice::AsItIs, |compression| choose(proxy, cx, route, compression, request, &head));
+    let coder = match choice {
+        Choice::AsItIs => return Plan::AsItIs(tagged(request, head, false)),
+        Choice::Varies => None,
+        Choice::Gather(coding, level, length) => {
+            let (route, metrics) = (route.clone(), proxy.codings.of(coding));
+            let (first, body) = (Bytes::new(), BytesMut::new());
+            let gather = Gather { plain: head, route, coding, level, metrics, first, body, length };
+            return Plan::Gathered(Coder::Gather(Box::new(gather)));
+        }
+        Choice::Encode(coding, level) => Encode::new(coding, level, proxy.codings.of(coding))
+            .map(|encoder| (Coder::Encode(Box::new(encoder)), Served::Encoded(coding))),
+        Choice::Decode(coding) => {
+            Decode::new(coding).map(|decoder| (Coder::Decode(Box::new(decoder)), Served::Decoded))
+        }
     };
-    let Some(tag) = tag else { return plan };
-    let mut changed = match plan {
-        Plan::Head(changed) => changed,
-        _ => Box::new(head.clone()),
-    };
-    if changed.insert_header(header::ETAG, tag).is_err() {
-        return Plan::AsItIs;
+    let Some((coder, served)) = coder else { return Plan::AsItIs(tagged(request, head, true)) };
+    changed(&mut head, served);
+    Plan::Coded(head, coder)
+}
+
+/// The head of a body that is sent as it came, with the tag that goes with it.
+fn tagged(request: &HeaderMap, mut head: Box<AnswerHead>, varies: bool) -> Box<AnswerHead> {
+    let tag = tag(request, &head);
+    if varies {
+        varied(&mut head);
     }
-    Plan::Head(changed)
+    if let Some(tag) = tag {
+        set(&mut head, header::ETAG, tag);
+    }
+    head
 }
 
 /// The tag that goes with a body as it came, where it is not the application's.
-fn tag(request: &HeaderMap, head: &ResponseHeader) -> Option<HeaderValue> {
+fn tag(request: &HeaderMap, head: &AnswerHead) -> Option<HeaderValue> {
     let tag = head.headers.get(header::ETAG)?.as_bytes();
     let sent = match head.status {
         StatusCode::NOT_MODIFIED => etag::as_sent(&named(request), tag).into_owned(),
@@ -112,14 +141,14 @@ pub(super) fn named(request: &HeaderMap) -> Cow<'_, [u8]> {
 }
 
 /// Decides whether the body goes through a coder.
-fn chosen(
+fn choose(
     proxy: &Proxy,
     cx: &Context,
-    route: &Arc<Route>,
+    route: &Route,
     compression: &Compression,
     request: &HeaderMap,
-    head: &ResponseHeader,
-) -> Plan {
+    head: &AnswerHead,
+) -> Choice {
     let has_body = cx.method != Method::HEAD && !matches!(head.status.as_u16(), 204 | 206 | 304);
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     let exchange = Exchange {
@@ -131,47 +160,25 @@ fn chosen(
         length,
     };
     if let Encoded::As(coding) = head::encoded(&head.headers) {
-        if compression.rules.leaves_alone(&exchange) {
-            return Plan::AsItIs;
-        }
-        let decodes = has_body && Accepts::of(request).needs_decoded(coding);
-        let decoder =
-            if decodes { Decode::new(coding).zip(changed(Box::new(head.clone()), Served::Decoded)) } else { None };
-        if let Some((decoder, plain)) = decoder {
-            return Plan::Coded(plain, Coder::Decode(Box::new(decoder)));
-        }
-        // Others get it decoded.
-        let varied = if vary::is_said(&head.headers) { None } else { varied(Box::new(head.clone())) };
-        return varied.map_or(Plan::AsItIs, Plan::Head);
+        return match () {
+            () if compression.rules.leaves_alone(&exchange) => Choice::AsItIs,
+            () if has_body && Accepts::of(request).needs_decoded(coding) => Choice::Decode(coding),
+            // Others get it decoded.
+            () if vary::is_said(&head.headers) => Choice::AsItIs,
+            () => Choice::Varies,
+        };
     }
     if let Some(skip) = compression.rules.skip(&exchange) {
-        let varied = if skip.varies() { varied(Box::new(head.clone())) } else { None };
-        return varied.map_or(Plan::AsItIs, Plan::Head);
+        return if skip.varies() { Choice::Varies } else { Choice::AsItIs };
     }
-    let Some(coding) = compression.choose(request) else {
-        return varied(Box::new(head.clone())).map_or(Plan::AsItIs, Plan::Head);
-    };
+    let Some(coding) = compression.choose(request) else { return Choice::Varies };
     let level = compression.level(coding, &proxy.codings.effort);
-    let metrics = proxy.codings.of(coding);
     // A stream is not held back, whatever it says of its length.
     let gathers = !route.stream && !is_event_stream(head);
-    let length = length.and_then(|length| usize::try_from(length).ok());
-    if let Some(length) = length.filter(|length| gathers && *length <= WHOLE) {
-        let (plain, route) = (Box::new(head.clone()), route.clone());
-        let (first, body) = (Bytes::new(), BytesMut::new());
-        return Plan::Gathered(Coder::Gather(Box::new(Gather {
-            plain,
-            route,
-            coding,
-            level,
-            metrics,
-            first,
-            body,
-            length,
-        })));
+    match length.and_then(|length| usize::try_from(length).ok()) {
+        Some(length) if gathers && length <= WHOLE => Choice::Gather(coding, level, length),
+        _ => Choice::Encode(coding, level),
     }
-    let encoder = Encode::new(coding, level, metrics).zip(changed(Box::new(head.clone()), Served::Encoded(coding)));
-    encoder.map_or(Plan::AsItIs, |(encoder, coded)| Plan::Coded(coded, Coder::Encode(Box::new(encoder))))
 }
 
 /// Whether an answer that is stored may be encoded for a client that takes it so.
@@ -190,58 +197,61 @@ pub(super) fn is_compressible(
     compression.rules.skip(&exchange).is_none()
 }
 
-/// The head for a body that is encoded or decoded, without its length; none where that cannot be said.
-pub(super) fn changed(head: Box<ResponseHeader>, served: Served) -> Option<Box<ResponseHeader>> {
-    let mut changed = with_vary(head)?;
+/// Changes the head for a body that is encoded or decoded: it says nothing of the length, nor of other bytes than those.
+pub(super) fn changed(head: &mut AnswerHead, served: Served) {
+    with_vary(head);
     match served {
-        Served::Encoded(coding) => changed.insert_header(header::CONTENT_ENCODING, coding.as_str()).ok()?,
-        Served::Decoded | Served::AsItIs => {
-            changed.remove_header(&header::CONTENT_ENCODING);
-        }
+        Served::Encoded(coding) => set(head, header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str())),
+        Served::Decoded | Served::AsItIs => drop(head.remove_header(&header::CONTENT_ENCODING)),
     }
-    changed.remove_header(&header::CONTENT_LENGTH);
-    retag(&mut changed, served)?;
+    head.remove_header(&header::CONTENT_LENGTH);
+    retag(head, served);
     // The application's ranges count its own bytes.
-    if changed.headers.contains_key(header::ACCEPT_RANGES) {
-        changed.insert_header(header::ACCEPT_RANGES, "none").ok()?;
+    if head.headers.contains_key(header::ACCEPT_RANGES) {
+        set(head, header::ACCEPT_RANGES, HeaderValue::from_static("none"));
     }
-    let digests: Vec<_> = changed.headers.keys().filter(|name| head::is_digest(name)).cloned().collect();
+    let digests: Vec<_> = head.headers.keys().filter(|name| head::is_digest(name)).cloned().collect();
     for name in digests {
-        changed.remove_header(&name);
+        head.remove_header(&name);
     }
-    Some(changed)
 }
 
-/// The head of a body that is sent as it came, where others may get another; none where that cannot be said.
-pub(super) fn varied(head: Box<ResponseHeader>) -> Option<Box<ResponseHeader>> {
-    let mut varied = with_vary(head)?;
-    retag(&mut varied, Served::AsItIs)?;
-    Some(varied)
+/// Changes the head of a body that is sent as it came, where others may get another.
+pub(super) fn varied(head: &mut AnswerHead) {
+    with_vary(head);
+    retag(head, Served::AsItIs);
 }
 
-fn retag(head: &mut ResponseHeader, served: Served) -> Option<()> {
+fn retag(head: &mut AnswerHead, served: Served) {
     let tag = head.headers.get(header::ETAG).map(|tag| etag::sent(tag.as_bytes(), served));
     if let Some(Cow::Owned(tag)) = tag {
-        let tag = HeaderValue::from_bytes(&tag).ok()?;
-        head.insert_header(header::ETAG, tag).ok()?;
+        match HeaderValue::from_bytes(&tag) {
+            Ok(tag) => set(head, header::ETAG, tag),
+            // No tag rather than that of other bytes.
+            Err(_) => drop(head.remove_header(&header::ETAG)),
+        }
     }
-    Some(())
 }
 
-/// With Accept-Encoding in Vary.
-fn with_vary(mut head: Box<ResponseHeader>) -> Option<Box<ResponseHeader>> {
+/// Adds Accept-Encoding to Vary.
+fn with_vary(head: &mut AnswerHead) {
     if vary::is_said(&head.headers) {
-        return Some(head);
+        return;
     }
     if !head.headers.contains_key(header::VARY) {
-        head.insert_header(header::VARY, HeaderValue::from_static(vary::NAME)).ok()?;
-        return Some(head);
+        return set(head, header::VARY, HeaderValue::from_static(vary::NAME));
     }
     let mut lines = HeaderMap::new();
     for line in head.headers.get_all(header::VARY) {
         lines.append(header::VARY, line.clone());
     }
     vary::on_accept_encoding(&mut lines);
-    head.insert_header(header::VARY, lines.remove(header::VARY)?).ok()?;
-    Some(head)
+    if let Some(line) = lines.remove(header::VARY) {
+        set(head, header::VARY, line);
+    }
+}
+
+fn set(head: &mut AnswerHead, name: HeaderName, value: HeaderValue) {
+    // A name that is one is never refused.
+    let _ = head.insert_header(name, value);
 }

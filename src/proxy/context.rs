@@ -14,6 +14,7 @@ use super::place::Place;
 use super::state::{ListenerPolicy, State};
 use super::watch::Watch;
 use super::{Client, forwarded};
+use crate::http1::Spelling;
 use crate::lifecycle::InFlight;
 use crate::observe::log::UpstreamSent;
 use crate::observe::trace::{TraceContext, new_request_id, valid_request_id};
@@ -41,6 +42,8 @@ pub(super) struct Context {
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) host: Option<HeaderValue>,
+    /// How the names of the request's fields are spelled.
+    pub(super) spelling: Spelling,
     pub(super) protocol: &'static str,
     pub(super) route: Option<Arc<Route>>,
     /// When it must be answered; streams give it up with their head.
@@ -98,7 +101,13 @@ const UNROUTED: Duration = Duration::from_secs(15);
 
 impl Context {
     /// Step 1: who asks, under which id, since when.
-    pub(super) fn begin(state: Arc<State>, client: &Client, head: &RequestHeader, in_flight: InFlight) -> Self {
+    pub(super) fn begin(
+        state: Arc<State>,
+        client: &Client,
+        head: &RequestHeader,
+        spelling: Spelling,
+        in_flight: InFlight,
+    ) -> Self {
         let started = Instant::now();
         let trace = TraceContext::parse(head.headers.get(TRACEPARENT).map(HeaderValue::as_bytes));
         let host = match head.uri.authority() {
@@ -122,6 +131,7 @@ impl Context {
                 _ => "HTTP/1.1",
             },
             logged: state.logged_headers.iter().map(|n| head.headers.get(n).cloned()).collect(),
+            spelling,
             state,
             trusted: client.trusted,
             listener,
@@ -166,6 +176,7 @@ impl Context {
             method: self.method.clone(),
             uri: self.uri.clone(),
             host: self.host.clone(),
+            spelling: self.spelling.clone(),
             protocol: self.protocol,
             route: self.route.clone(),
             deadline: self.deadline,

@@ -26,6 +26,7 @@ use super::origin::{Broken, Origin};
 use super::repeat::Repeat;
 use super::streams::EventStream;
 use super::{Proxy, upload};
+use crate::http1::AnswerHead;
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
 use crate::timer::Timer;
@@ -47,7 +48,7 @@ pub(super) enum Ended {
     /// The answer was sent, or thrown away because its client left.
     Answered,
     /// The application switches protocols: a tunnel follows.
-    Upgraded(Box<Origin>),
+    Upgraded(Box<Origin>, Box<AnswerHead>),
 }
 
 /// Why an exchange failed.
@@ -218,10 +219,10 @@ impl<'x, 's> Exchange<'x, 's> {
                         self.discard_answer().await;
                         return Err(Failed::Again(after));
                     }
-                    OnHead::Upgrade => {
+                    OnHead::Upgrade(head) => {
                         let Some(origin) = self.origin.take() else { return Ok(Ended::Answered) };
                         note(self.cx, &origin);
-                        return Ok(Ended::Upgraded(origin));
+                        return Ok(Ended::Upgraded(origin, head));
                     }
                 },
                 Event::Head(Err(broken)) => return Err(self.no_answer(&broken)),

@@ -54,6 +54,7 @@ use http::{Method, header};
 use pingora::http::RequestHeader;
 use tokio::time::Instant;
 
+use crate::http1::AnswerHead;
 use crate::io::Conn;
 use crate::lifecycle::Lifecycle;
 use crate::observe::log::AccessLog;
@@ -197,7 +198,8 @@ impl Proxy {
         if !client.trusted {
             forwarded::strip(session.request_mut(), &client.listener);
         }
-        let mut cx = Context::begin(state, client, session.request(), in_flight);
+        let spelling = session.take_spelling();
+        let mut cx = Context::begin(state, client, session.request(), spelling, in_flight);
         let entry = Entry::new(&cx);
         let ((upgraded, _listed), close) = {
             let mut down = Downstream::new(&mut session);
@@ -221,16 +223,13 @@ impl Proxy {
         cx: &mut Context,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
-    ) -> Option<(Box<Origin>, ResponseHead)> {
+    ) -> Option<(Box<Origin>, Box<AnswerHead>)> {
         let body_ended = down.is_body_done();
         let request = Received::new(down.request(), body_ended);
         let result = caught(pin!(self.forward(cx, down, timer, &request))).await;
         match result {
             Ok(Ended::Answered) => None,
-            Ok(Ended::Upgraded(origin)) => {
-                let head = origin.head().cloned()?;
-                Some((origin, head))
-            }
+            Ok(Ended::Upgraded(origin, head)) => Some((origin, head)),
             Err(refusal) => {
                 refuse::refuse(cx, down, timer, Some(&request), &refusal).await;
                 None
@@ -360,8 +359,6 @@ async fn caught<T>(mut way: Pin<&mut impl Future<Output = Result<T, Refusal>>>) 
     })
     .await
 }
-
-type ResponseHead = pingora::http::ResponseHeader;
 
 /// Gives an HTTP/1 connection on to its next request.
 fn finish(session: Session, close: bool) -> Next {

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::SendStream;
 use http::{HeaderMap, Method};
-use pingora::http::ResponseHeader;
 
 use super::request::{self, Framing, Outgoing};
+use crate::http1::AnswerHead;
 use crate::io::Conn;
 use crate::observe::log::UpstreamSent;
 use crate::refusal::Refusal;
@@ -223,9 +223,9 @@ impl Origin {
         self.lease.session.poll_head(cx).map_err(Broken)
     }
 
-    /// The head that was read last.
-    pub(super) fn head(&self) -> Option<&ResponseHeader> {
-        self.lease.session.head()
+    /// Takes the head that was read last.
+    pub(super) fn take_head(&mut self) -> Option<Box<AnswerHead>> {
+        self.lease.session.take_head()
     }
 
     /// Reads a part of the body; none at its end.

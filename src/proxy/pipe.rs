@@ -7,12 +7,12 @@ use std::task::{Context as Poller, Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pingora::http::ResponseHeader;
 use tokio::time::Instant;
 
 use super::context::Trail;
 use super::downstream::Downstream;
 use super::wait::{Supervised, supervise};
+use crate::http1::AnswerHead;
 use crate::refusal::{Reason, Refusal};
 use crate::timer::Timer;
 
@@ -23,7 +23,7 @@ const INTERIM: usize = 8;
 pub(super) struct Pipe<T>(Mutex<Inner<T>>);
 
 struct Inner<T> {
-    interim: VecDeque<Box<ResponseHeader>>,
+    interim: VecDeque<Box<AnswerHead>>,
     told: Option<T>,
     trail: Option<Trail>,
     chunks: VecDeque<Bytes>,
@@ -52,14 +52,14 @@ impl<T> Default for Pipe<T> {
 
 /// What comes next for the client.
 enum Next<T> {
-    Interim(Box<ResponseHeader>),
+    Interim(Box<AnswerHead>),
     Told(T),
 }
 
 /// The task's end.
 impl<T> Pipe<T> {
     /// Hands over an informational head.
-    pub(super) fn inform(&self, head: &ResponseHeader) {
+    pub(super) fn inform(&self, head: &AnswerHead) {
         self.change(|pipe| {
             if pipe.interim.len() < INTERIM {
                 pipe.interim.push_back(Box::new(head.clone()));

@@ -50,7 +50,7 @@ pub(super) async fn refuse(
     let body = Bytes::from(refusal.problem(&cx.id));
     let Ok(head) = head(cx, refusal, body.len()) else { return down.abort() };
     let bodiless = cx.method == Method::HEAD;
-    if down.write_head(&head, &Changes::default(), bodiless).is_err() {
+    if down.write_head(Box::new(head.into()), &Changes::default(), bodiless).is_err() {
         return;
     }
     let mut body = (!bodiless).then_some(body);

@@ -130,29 +130,25 @@ fn fields(outgoing: &Outgoing<'_>, to_http2: bool, form: &mut impl Form) {
     let Outgoing { received, cx, route, .. } = outgoing;
     let nominated = hop::nominated(&received.headers);
     let mut sums = Sums::default();
-    let mut each = |name: &[u8], value: &HeaderValue| {
+    cx.spelling.each(&received.headers, |name, spelled, value| {
         let value = value.as_bytes();
         match fate(name, outgoing) {
-            _ if nominated.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes())) => {}
+            _ if nominated.contains(name) => {}
             Fate::Dropped => {}
             Fate::ForwardedFor => join(&mut sums.forwarded_for, b", ", value),
             Fate::Forwarded => join(&mut sums.forwarded, b", ", value),
             Fate::Cookie => join(&mut sums.cookie, b"; ", value),
-            Fate::Tags => form.field(name, &etag::received(value)),
-            Fate::IfRange => etag::if_range(value).into_iter().for_each(|value| form.field(name, &value)),
+            Fate::Tags => form.field(spelled, &etag::received(value)),
+            Fate::IfRange => etag::if_range(value).into_iter().for_each(|value| form.field(spelled, &value)),
             Fate::Kept => {
-                sums.proto |= name.eq_ignore_ascii_case(b"x-forwarded-proto");
-                sums.host |= name.eq_ignore_ascii_case(b"x-forwarded-host");
-                sums.length |= name.eq_ignore_ascii_case(b"content-length");
-                form.field(name, value);
+                let plain = name.as_str();
+                sums.proto |= plain == "x-forwarded-proto";
+                sums.host |= plain == "x-forwarded-host";
+                sums.length |= *name == header::CONTENT_LENGTH;
+                form.field(spelled, value);
             }
         }
-    };
-    if received.has_case() {
-        received.case_header_iter().for_each(|(name, value)| each(name.as_slice(), value));
-    } else {
-        received.headers.iter().for_each(|(name, value)| each(name.as_str().as_bytes(), value));
-    }
+    });
     let mut own = |name: &str, value: &[u8]| {
         if !set_by_route(route, name.as_bytes()) {
             form.field(name.as_bytes(), value);
@@ -194,33 +190,22 @@ fn join(list: &mut Vec<u8>, separator: &[u8], value: &[u8]) {
     list.extend_from_slice(value);
 }
 
-fn fate(name: &[u8], outgoing: &Outgoing<'_>) -> Fate {
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-    if hop::is_hop_by_hop(name) || set_by_route(outgoing.route, name) || removed_by_route(outgoing.route, name) {
+fn fate(name: &HeaderName, outgoing: &Outgoing<'_>) -> Fate {
+    let plain = name.as_str();
+    if hop::is_hop_by_hop(plain.as_bytes()) || outgoing.route.request_headers.drops(name) {
         return Fate::Dropped;
     }
-    match name.len() {
-        4 if is(b"host") => return Fate::Dropped,
-        6 if is(b"cookie") => return Fate::Cookie,
-        6 if is(b"expect") => return Fate::Dropped,
-        12 if is(b"x-request-id") => return Fate::Dropped,
-        14 if is(b"http2-settings") => return Fate::Dropped,
+    match plain {
+        "host" | "expect" | "x-request-id" | "http2-settings" => Fate::Dropped,
+        "cookie" => Fate::Cookie,
         // What is malformed is not passed on, and its state says nothing any more.
-        10 if is(b"tracestate") && !outgoing.cx.traced => return Fate::Dropped,
-        11 if is(b"traceparent") && !outgoing.cx.traced => return Fate::Dropped,
-        5 if is(b"range") && outgoing.marked && continues_another(&outgoing.received.headers) => return Fate::Dropped,
-        8 if outgoing.marked && is(b"if-match") => return Fate::Tags,
-        8 if outgoing.marked && is(b"if-range") => return Fate::IfRange,
-        13 if outgoing.marked && is(b"if-none-match") => return Fate::Tags,
-        _ => {}
-    }
-    if !outgoing.inbound() {
-        return Fate::Kept;
-    }
-    // Only what a trusted proxy said is still there.
-    match name.len() {
-        9 if is(b"forwarded") => Fate::Forwarded,
-        15 if is(b"x-forwarded-for") => Fate::ForwardedFor,
+        "tracestate" | "traceparent" if !outgoing.cx.traced => Fate::Dropped,
+        "range" if outgoing.marked && continues_another(&outgoing.received.headers) => Fate::Dropped,
+        "if-match" | "if-none-match" if outgoing.marked => Fate::Tags,
+        "if-range" if outgoing.marked => Fate::IfRange,
+        // Only what a trusted proxy said is still there.
+        "forwarded" if outgoing.inbound() => Fate::Forwarded,
+        "x-forwarded-for" if outgoing.inbound() => Fate::ForwardedFor,
         _ => Fate::Kept,
     }
 }
@@ -232,10 +217,6 @@ fn continues_another(headers: &HeaderMap) -> bool {
 
 fn set_by_route(route: &Route, name: &[u8]) -> bool {
     route.request_headers.set.iter().any(|(n, _)| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
-}
-
-fn removed_by_route(route: &Route, name: &[u8]) -> bool {
-    route.request_headers.remove.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
 }
 
 /// Whether the application gets this field as it came: once, with a value, and neither ended nor written here. A key that

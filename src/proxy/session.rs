@@ -9,7 +9,7 @@ use pingora::ErrorType;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v2::server::HttpSession as Http2;
 
-use crate::http1::{self, Broken};
+use crate::http1::{self, Broken, Spelling};
 use crate::io::Conn;
 use crate::refusal::{Reason, Refusal};
 
@@ -33,6 +33,14 @@ impl Session {
         match self {
             Session::Http1(http1) => http1.request_mut(),
             Session::Http2(http2) => http2.req_header_mut(),
+        }
+    }
+
+    /// How the names of the head are spelled; to be taken once.
+    pub(super) fn take_spelling(&mut self) -> Spelling {
+        match self {
+            Session::Http1(http1) => http1.take_spelling(),
+            Session::Http2(_) => Spelling::default(),
         }
     }
 

@@ -11,7 +11,8 @@ use tokio::time::{Duration, Instant};
 use super::context::Context;
 use super::downstream::Downstream;
 use super::origin::Origin;
-use super::{Next, Proxy, ResponseHead, Session, finish, refuse};
+use super::{Next, Proxy, Session, finish, refuse};
+use crate::http1::AnswerHead;
 use crate::io::Conn;
 use crate::refusal::{Reason, Refusal};
 use crate::timer::Timer;
@@ -45,7 +46,7 @@ impl Proxy {
         timer: &mut Timer,
         mut session: Session,
         mut origin: Box<Origin>,
-        head: ResponseHead,
+        head: Box<AnswerHead>,
     ) -> Next {
         let Some(route) = cx.route.clone() else { return Next::Ended };
         let Ok(_open) = self.event_streams.enter(cx.state.limits.max_event_streams) else {
@@ -55,7 +56,7 @@ impl Proxy {
             return finish(session, true);
         };
         cx.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-        if Downstream::new(&mut session).write_head(&head, &route.response_headers, true).is_err() {
+        if Downstream::new(&mut session).write_head(head, &route.response_headers, true).is_err() {
             return Next::Ended;
         }
         let Session::Http1(http1) = session else { return Next::Ended };

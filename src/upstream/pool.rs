@@ -188,8 +188,7 @@ impl Lease {
         let Lease { session, attempt, use_, .. } = self;
         // An HTTP/2 stream ends with its session; the connection waits in `shared`.
         let Session::Http1(http1) = session else { return };
-        let keep_alive =
-            http1.head().and_then(|h| h.headers.get("keep-alive")).and_then(|v| server_keeps(v.as_bytes()));
+        let keep_alive = http1.keep_alive();
         let Some(mut conn) = http1.reuse() else { return };
         let pool = &upstream.pool;
         if use_.is_over(pool) {
@@ -215,30 +214,5 @@ impl Lease {
             (waiting.len() > pool.max_idle as usize).then(|| waiting.remove(0))
         };
         drop(surplus);
-    }
-}
-
-/// `Keep-Alive: timeout=5`: how long the server keeps it, less the second in which it may already be closing.
-fn server_keeps(value: &[u8]) -> Option<Duration> {
-    let value = std::str::from_utf8(value).ok()?;
-    value.split(',').find_map(|part| {
-        let (name, seconds) = part.split_once('=')?;
-        let seconds: u64 = name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse().ok())??;
-        Some(Duration::from_secs(seconds.saturating_sub(1)))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_servers_keep_alive_is_learnt_less_one_second() {
-        assert_eq!(server_keeps(b"timeout=5, max=1000"), Some(Duration::from_secs(4)));
-        assert_eq!(server_keeps(b"max=1000, Timeout = 72"), Some(Duration::from_secs(71)));
-        assert_eq!(server_keeps(b"timeout=1"), Some(Duration::ZERO));
-        assert_eq!(server_keeps(b"max=3"), None);
-        assert_eq!(server_keeps(b"timeout=x"), None);
-        assert_eq!(server_keeps(b"\xff"), None);
     }
 }

@@ -5,11 +5,10 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use pingora::http::ResponseHeader;
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::{Error, ErrorType};
 
-use crate::http1::{self, Broken};
+use crate::http1::{self, AnswerHead, Broken};
 use crate::io::Conn;
 
 /// What a request is written to, and its answer read from.
@@ -29,11 +28,12 @@ impl Session {
         }
     }
 
-    /// The head that was read last.
-    pub fn head(&self) -> Option<&ResponseHeader> {
+    /// Takes the head that was read last.
+    pub fn take_head(&mut self) -> Option<Box<AnswerHead>> {
         match self {
-            Session::Http1(http1) => http1.head(),
-            Session::Http2(http2) => http2.response_header(),
+            Session::Http1(http1) => http1.take_head(),
+            // The session needs its own.
+            Session::Http2(http2) => http2.response_header().map(|head| Box::new(head.clone().into())),
         }
     }
 

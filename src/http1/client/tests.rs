@@ -26,7 +26,7 @@ async fn read(bodiless: bool, wire: &[u8]) -> Result<Read, Broken> {
     let mut statuses = Vec::new();
     loop {
         poll_fn(|cx| session.poll_head(cx)).await?;
-        let status = session.head().unwrap().status;
+        let status = session.take_head().unwrap().status;
         statuses.push(status.as_u16());
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             break;
@@ -150,7 +150,8 @@ async fn a_length_that_is_told_twice_is_told_once_from_here_on() {
         let wire = format!("HTTP/1.1 200 OK\r\nContent-Length: {told}\r\n\r\nhi");
         theirs.write_all(wire.as_bytes()).await.unwrap();
         poll_fn(|cx| session.poll_head(cx)).await.unwrap();
-        let lengths: Vec<_> = session.head().unwrap().headers.get_all(header::CONTENT_LENGTH).iter().collect();
+        let head = session.take_head().unwrap();
+        let lengths: Vec<_> = head.headers.get_all(header::CONTENT_LENGTH).iter().collect();
         assert_eq!(lengths, ["2"]);
         assert_eq!(poll_fn(|cx| session.poll_body(cx)).await, Ok(Some("hi".into())));
         assert!(session.reuse().is_some());
@@ -186,4 +187,14 @@ async fn a_read_that_was_given_up_goes_on_where_it_stopped() {
     assert_eq!(body, b"hi");
     assert!(session.reuse().is_some());
     drop(writing.await.unwrap());
+}
+
+#[test]
+fn a_servers_keep_alive_is_learnt_less_one_second() {
+    assert_eq!(server_keeps(b"timeout=5, max=1000"), Some(Duration::from_secs(4)));
+    assert_eq!(server_keeps(b"max=1000, Timeout = 72"), Some(Duration::from_secs(71)));
+    assert_eq!(server_keeps(b"timeout=1"), Some(Duration::ZERO));
+    assert_eq!(server_keeps(b"max=3"), None);
+    assert_eq!(server_keeps(b"timeout=x"), None);
+    assert_eq!(server_keeps(b"\xff"), None);
 }

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use http::HeaderValue;
 use parking_lot::Mutex;
-use pingora::http::ResponseHeader;
 use tokio::sync::{Notify, watch};
 
 use super::Stored;
+use crate::http1::AnswerHead;
 use crate::observe::metrics::RefreshResult;
 use crate::policy::priority::Priority;
 use crate::proxy::pipe::Pipe;
@@ -41,7 +41,7 @@ pub(in crate::proxy) enum Told {
     /// The whole answer. `validated`: the one that was stored still holds. `kept`: it is stored. `age`: as it came.
     Whole { object: Arc<Stored>, validated: bool, kept: bool, age: Option<HeaderValue> },
     /// The head of an answer whose body follows.
-    Head(Box<ResponseHeader>),
+    Head(Box<AnswerHead>),
     /// A stale answer is to be served; the status that the application gave.
     Stale(u16),
     /// What was stored is not what the application speaks of: ask again.

@@ -6,13 +6,13 @@ use std::task::{Context as Poller, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 
 use super::fetch::{Fetch, Told};
 use super::kept::{self, Kept};
 use super::task::Order;
 use super::{Asking, Stored};
-use crate::http1::is_chunked;
+use crate::http1::{AnswerHead, is_chunked};
 use crate::policy::cache::store::{self, Asked, Unstorable};
 use crate::policy::cache::{Partition, Times, merge};
 use crate::proxy::coding::WHOLE;
@@ -79,11 +79,11 @@ enum Mode {
     /// Its head did not come yet.
     Head,
     /// It is kept. `streams`: the client gets it while it comes.
-    Keep { head: Box<ResponseHeader>, stored: Box<store::Stored>, streams: bool },
+    Keep { head: Box<AnswerHead>, stored: Box<store::Stored>, streams: bool },
     /// It is handed on.
     Pass,
     /// What is stored still holds.
-    Validated(Box<ResponseHeader>),
+    Validated(Box<AnswerHead>),
     /// What is stored is not what the application speaks of.
     Unmatched,
     /// The application failed.
@@ -161,14 +161,14 @@ impl Fill {
     }
 
     /// Hands an informational head on.
-    pub(in crate::proxy) fn inform(&self, head: &ResponseHeader) {
+    pub(in crate::proxy) fn inform(&self, head: &AnswerHead) {
         self.fetch.pipe.inform(head);
     }
 
     /// Takes the final head. Tells whether the client has it: then there is no way back.
-    pub(in crate::proxy) fn write_head(&mut self, head: &ResponseHeader) -> bool {
+    pub(in crate::proxy) fn write_head(&mut self, head: Box<AnswerHead>) -> bool {
         self.body.clear();
-        let (mode, passes) = match self.judge(head) {
+        let (mode, passes) = match self.judge(&head) {
             Ok(mode) => (mode, None),
             Err(why) => (Mode::Pass, Some(why)),
         };
@@ -184,7 +184,7 @@ impl Fill {
         }
         let streams = matches!(self.mode, Mode::Pass | Mode::Keep { streams: true, .. });
         if streams {
-            self.fetch.pipe.tell(Told::Head(Box::new(head.clone())));
+            self.fetch.pipe.tell(Told::Head(head));
         }
         streams
     }
@@ -200,7 +200,7 @@ impl Fill {
         self.fetch.tell_all(super::fetch::Progress::NotStored);
     }
 
-    fn judge(&mut self, head: &ResponseHeader) -> Result<Mode, NotKept> {
+    fn judge(&mut self, head: &AnswerHead) -> Result<Mode, NotKept> {
         let status = head.status;
         if self.validates && status == StatusCode::NOT_MODIFIED {
             let selects = self.held.as_ref().is_some_and(|held| merge::selects(&kept::fields(held), &head.headers));

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use pingora::http::ResponseHeader;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -10,6 +9,7 @@ use super::fetch::{Fetch, Joined, Leader, Progress, Told};
 use super::fill::Why;
 use super::task::{Order, fetch_key};
 use super::{Asking, Stored, selects};
+use crate::http1::AnswerHead;
 use crate::observe::metrics::CacheResult;
 use crate::policy::cache::Life;
 use crate::policy::cache::freshness::{Verdict, decide};
@@ -124,7 +124,7 @@ impl Proxy {
             }
             Ok(Told::Head(head)) => {
                 asking.route.cached.count(CacheResult::Miss);
-                let sent = self.stream(cx, asking, down, timer, &leader, &head).await;
+                let sent = self.stream(cx, asking, down, timer, &leader, head).await;
                 self.note(cx, &leader);
                 sent.map(|()| Followed::Answered)
             }
@@ -228,7 +228,7 @@ impl Proxy {
         down: &mut Downstream<'_>,
         timer: &mut Timer,
         leader: &Leader,
-        head: &ResponseHeader,
+        head: Box<AnswerHead>,
     ) -> Result<(), Refusal> {
         serve::head(self, cx, asking.route, down, head)?;
         serve::body(cx, down, timer, |poller| leader.0.pipe.poll_chunk(poller)).await

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use pingora::http::ResponseHeader;
 
 use super::fetch::{Progress, Told};
 use super::fill::{Fill, NotKept, Why};
 use super::{Stored, filing};
 use crate::codec::{self, DecodeError};
+use crate::http1::AnswerHead;
 use crate::policy::cache::store::{self, storable};
 use crate::policy::cache::{Times, fields as rules, merge};
 use crate::policy::compression::Coding;
@@ -22,7 +22,7 @@ use crate::timer;
 
 /// An answer that came whole and may be kept.
 pub(super) struct Kept {
-    pub(super) head: Box<ResponseHeader>,
+    pub(super) head: Box<AnswerHead>,
     pub(super) stored: store::Stored,
     pub(super) body: Bytes,
     /// The client had it while it came.
@@ -76,7 +76,7 @@ pub(super) async fn came(fill: Fill, kept: Kept) {
 }
 
 /// What is stored still holds: it lives on with what the 304 says.
-pub(super) async fn validated(fill: Fill, not_modified: &ResponseHeader) {
+pub(super) async fn validated(fill: Fill, not_modified: &AnswerHead) {
     let (Some(held), Some(caching)) = (fill.held.clone(), &fill.route.caching) else { return };
     let mut head = fields(&held);
     merge::merge(&mut head, &not_modified.headers);
@@ -227,12 +227,11 @@ impl Lines {
 }
 
 /// The lines of a head that came, their names spelled as the application spells them.
-fn head_lines(head: &ResponseHeader, stored: &store::Stored, lines: &mut Lines) {
+fn head_lines(head: &AnswerHead, stored: &store::Stored, lines: &mut Lines) {
     let nominated = crate::proxy::hop::nominated(&head.headers);
-    crate::proxy::downstream::each(head, |name, value| {
-        let Ok(known) = HeaderName::from_bytes(name) else { return };
-        if !rules::is_never_kept(&known) && !stored.drop.contains(&known) && !nominated.contains(&known) {
-            lines.push(name, value);
+    head.each(|name, spelled, value| {
+        if !rules::is_never_kept(name) && !stored.drop.contains(name) && !nominated.contains(name) {
+            lines.push(spelled, value);
         }
     });
     if !head.headers.contains_key(header::DATE) {
@@ -257,7 +256,7 @@ pub(in crate::proxy) fn fields(object: &Stored) -> HeaderMap {
 
 /// Why an answer that may be kept by its head is not after all: a card number stands in its fields, or in its body as its
 /// reader sees it; or that cannot be told, since its reader sees too much.
-fn unfit(fill: &Fill, head: &ResponseHeader, body: &Bytes) -> Option<NotKept> {
+fn unfit(fill: &Fill, head: &AnswerHead, body: &Bytes) -> Option<NotKept> {
     let most = fill.route.caching.as_ref().map_or(0, |caching| caching.max_object);
     let decoded = match encoded(&head.headers) {
         Encoded::As(coding) => match codec::decode(coding, body, most * 4) {

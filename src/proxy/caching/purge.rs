@@ -11,6 +11,7 @@ use super::fetch::{Fetch, Joined, Progress};
 use super::filing;
 use super::fill::Why;
 use super::task::{BODILESS, Order, fetch_key};
+use crate::http1::Spelling;
 use crate::policy::priority::Priority;
 use crate::proxy::context::Context;
 use crate::proxy::state::State;
@@ -137,13 +138,19 @@ impl Proxy {
         };
         let host = config.and_then(|c| c.matches.host.clone()).filter(|host| !host.starts_with('*'));
         let host = host.unwrap_or_else(|| route.upstream.settings.endpoints.first().cloned().unwrap_or_default());
-        let Ok(mut head) = RequestHeader::build(Method::GET, path.as_bytes(), Some(4)) else { return true };
+        let Ok(mut head) = RequestHeader::build_no_case(Method::GET, path.as_bytes(), Some(4)) else { return true };
         head.set_version(Version::HTTP_11);
         if head.insert_header(header::HOST, host).is_err() {
             return true;
         }
         let client = Client::new(listener.clone(), None);
-        let mut cx = Context::begin(state.clone(), &client, &head, self.lifecycle.request(listener.direction));
+        let mut cx = Context::begin(
+            state.clone(),
+            &client,
+            &head,
+            Spelling::default(),
+            self.lifecycle.request(listener.direction),
+        );
         drop(cx.in_flight.take());
         cx.route = Some(route.clone());
         cx.deadline = cx.started + route.timeouts.total;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header;
-use pingora::http::ResponseHeader;
 use tokio::time::Instant;
 
 use crate::codec::{self, Decoder, Encoder};
+use crate::http1::AnswerHead;
 use crate::observe::metrics::CodingMetrics;
 use crate::policy::compression::Coding;
 use crate::policy::compression::etag::Served;
@@ -32,7 +32,7 @@ pub(in crate::proxy) enum Coder {
 /// A short body that is gathered.
 pub(in crate::proxy) struct Gather {
     /// The head as it came.
-    pub(in crate::proxy) plain: Box<ResponseHeader>,
+    pub(in crate::proxy) plain: Box<AnswerHead>,
     pub(in crate::proxy) route: Arc<Route>,
     pub(in crate::proxy) coding: Coding,
     pub(in crate::proxy) level: u32,
@@ -87,7 +87,7 @@ pub(super) enum Coded {
     /// The rest of the body.
     Rest(Bytes),
     /// A whole answer.
-    Whole { head: Box<ResponseHeader>, route: Arc<Route>, body: Bytes },
+    Whole { head: Box<AnswerHead>, route: Arc<Route>, body: Bytes },
 }
 
 impl Encode {
@@ -197,15 +197,14 @@ impl Gather {
         let Gather { plain, route, coding, level, metrics, first, body, .. } = self;
         let body = if body.is_empty() { first } else { body.freeze() };
         let encoded = encode(coding, level, &body, &metrics).filter(|encoded| encoded.len() < body.len());
-        let (head, body) = match encoded {
-            None => (coding::varied(plain), body),
-            Some(encoded) => {
-                let mut head = coding::changed(plain, Served::Encoded(coding)).ok_or(Broke::Coder)?;
-                head.insert_header(header::CONTENT_LENGTH, encoded.len()).map_err(|_| Broke::Coder)?;
-                (Some(head), encoded)
-            }
+        let mut head = plain;
+        let Some(encoded) = encoded else {
+            coding::varied(&mut head);
+            return Ok(Coded::Whole { head, route, body });
         };
-        Ok(Coded::Whole { head: head.ok_or(Broke::Coder)?, route, body })
+        coding::changed(&mut head, Served::Encoded(coding));
+        head.insert_header(header::CONTENT_LENGTH, encoded.len()).map_err(|_| Broke::Coder)?;
+        Ok(Coded::Whole { head, route, body: encoded })
     }
 }
 

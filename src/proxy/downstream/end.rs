@@ -53,7 +53,7 @@ impl Downstream<'_> {
         match self.checked(coded)? {
             Coded::Rest(rest) => self.write_plain(cx, rest),
             Coded::Whole { head, route, body } => {
-                self.write_head(&head, &route.response_headers, false)?;
+                self.write_head(head, &route.response_headers, false)?;
                 self.write_plain(cx, body)
             }
         }

@@ -2,10 +2,11 @@
 
 use std::task::Context;
 
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 
 use super::{Coder, Downstream, Framing, Gone, To};
+use crate::http1::AnswerHead;
 use crate::proxy::hop;
 use crate::proxy::session::Session;
 use crate::route::table::Changes;
@@ -14,7 +15,7 @@ impl Downstream<'_> {
     /// Writes the final head of an answer whose body goes through a coder.
     pub(in crate::proxy) fn write_coded(
         &mut self,
-        head: &ResponseHeader,
+        head: Box<AnswerHead>,
         changes: &Changes,
         coder: Coder,
     ) -> Result<(), Gone> {
@@ -69,7 +70,7 @@ impl Downstream<'_> {
     /// Writes the final head. `bodiless`: no body follows whatever the head says.
     pub(in crate::proxy) fn write_head(
         &mut self,
-        head: &ResponseHeader,
+        head: Box<AnswerHead>,
         changes: &Changes,
         bodiless: bool,
     ) -> Result<(), Gone> {
@@ -81,7 +82,7 @@ impl Downstream<'_> {
         }
         self.head_written = true;
         if self.is_http2() {
-            return self.write_head2(head, changes, bodiless);
+            return self.write_head2(*head, changes, bodiless);
         }
         let http10 = self.request().version == Version::HTTP_10;
         let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
@@ -101,14 +102,14 @@ impl Downstream<'_> {
             out.reserve(1024);
             status_line(out, head.status, head.get_reason_phrase());
             let no_length = head.status == StatusCode::NO_CONTENT || head.status.is_informational();
-            each(head, |name, value| {
-                let kept = upgrade && name.eq_ignore_ascii_case(b"upgrade");
-                let dropped = hop::is_hop_by_hop(name) && !kept
-                    || no_length && name.eq_ignore_ascii_case(b"content-length")
-                    || is_one_of(&nominated, name)
-                    || !changes.is_empty() && drops(changes, name);
+            head.each(|name, spelled, value| {
+                let kept = upgrade && *name == header::UPGRADE;
+                let dropped = hop::is_hop_by_hop(spelled) && !kept
+                    || no_length && *name == header::CONTENT_LENGTH
+                    || nominated.contains(name)
+                    || changes.drops(name);
                 if !dropped {
-                    field(out, name, value.as_bytes());
+                    field(out, spelled, value.as_bytes());
                 }
             });
             for (name, value) in changes.set.iter().chain(&changes.add) {
@@ -131,10 +132,11 @@ impl Downstream<'_> {
         Ok(())
     }
 
-    fn write_head2(&mut self, head: &ResponseHeader, changes: &Changes, bodiless: bool) -> Result<(), Gone> {
-        let mut copy = head.clone();
-        let ended = head.headers.keys().filter(|n| hop::is_hop_by_hop(n.as_str().as_bytes())).cloned();
-        for name in ended.chain(hop::nominated(&head.headers)) {
+    fn write_head2(&mut self, head: AnswerHead, changes: &Changes, bodiless: bool) -> Result<(), Gone> {
+        let mut copy = head.into_fields();
+        let mut ended = hop::nominated(&copy.headers);
+        ended.extend(copy.headers.keys().filter(|n| hop::is_hop_by_hop(n.as_str().as_bytes())).cloned());
+        for name in ended {
             remove(&mut copy, &name);
         }
         for name in changes.remove.iter().chain(changes.set.iter().map(|(n, _)| n)) {
@@ -156,24 +158,6 @@ impl Downstream<'_> {
 
 fn remove(head: &mut ResponseHeader, name: &http::HeaderName) {
     head.remove_header(name);
-}
-
-pub(super) fn is_one_of(names: &[http::HeaderName], name: &[u8]) -> bool {
-    names.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
-}
-
-fn drops(changes: &Changes, name: &[u8]) -> bool {
-    let mut dropped = changes.remove.iter().chain(changes.set.iter().map(|(n, _)| n));
-    dropped.any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
-}
-
-/// Visits the fields with their names as the application spelled them.
-pub(in crate::proxy) fn each(head: &ResponseHeader, mut visit: impl FnMut(&[u8], &HeaderValue)) {
-    if head.has_case() {
-        head.case_header_iter().for_each(|(name, value)| visit(name.as_slice(), value));
-    } else {
-        head.headers.iter().for_each(|(name, value)| visit(name.as_str().as_bytes(), value));
-    }
 }
 
 pub(super) fn status_line(out: &mut Vec<u8>, status: StatusCode, phrase: Option<&str>) {

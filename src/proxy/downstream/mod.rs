@@ -15,18 +15,18 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use h2::SendStream;
 use http::{Method, StatusCode, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 
 use super::caching::fill::Fill;
 use super::hop;
 use super::keyed::taking::Taking;
 use super::session::Session;
+use crate::http1::AnswerHead;
 use crate::io::Conn;
 use crate::refusal::Refusal;
 use coder::Broke;
 pub(super) use coder::{Coder, Decode, Encode, Gather, encode};
-pub(super) use head::each;
-use head::{field, is_one_of, status_line};
+use head::{field, status_line};
 use task::Task;
 
 /// This much may wait for a slow reader before its answer is no longer read from the application.
@@ -199,7 +199,7 @@ impl<'a> Downstream<'a> {
     }
 
     /// Writes an informational head. HTTP/2 clients are sent none (docs/limits.md).
-    pub(super) fn inform(&mut self, status: StatusCode, headers: Option<&ResponseHeader>) {
+    pub(super) fn inform(&mut self, status: StatusCode, headers: Option<&AnswerHead>) {
         if let (To::Task(task), Some(head)) = (&self.to, headers) {
             return task.inform(head);
         }
@@ -213,9 +213,9 @@ impl<'a> Downstream<'a> {
             conn.send_with(|out| {
                 status_line(out, status, None);
                 if let Some(headers) = headers {
-                    each(headers, |name, value| {
-                        if !hop::is_hop_by_hop(name) && !is_one_of(&nominated, name) {
-                            field(out, name, value.as_bytes());
+                    headers.each(|name, spelled, value| {
+                        if !hop::is_hop_by_hop(spelled) && !nominated.contains(name) {
+                            field(out, spelled, value.as_bytes());
                         }
                     });
                 }

@@ -3,9 +3,10 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 
 use super::Gone;
+use crate::http1::AnswerHead;
 use crate::proxy::caching::fill::Fill;
 use crate::proxy::keyed::taking::Taking;
 
@@ -27,7 +28,7 @@ impl Task {
     }
 
     /// Takes an informational head.
-    pub(super) fn inform(&self, head: &ResponseHeader) {
+    pub(super) fn inform(&self, head: &AnswerHead) {
         match self {
             Task::Fill(fill) => fill.inform(head),
             Task::Taking(taking) => taking.inform(head),
@@ -35,7 +36,7 @@ impl Task {
     }
 
     /// Takes the final head. Tells whether a client has it: then there is no way back.
-    pub(super) fn write_head(&mut self, head: &ResponseHeader) -> bool {
+    pub(super) fn write_head(&mut self, head: Box<AnswerHead>) -> bool {
         match self {
             Task::Fill(fill) => fill.write_head(head),
             Task::Taking(taking) => taking.write_head(head),

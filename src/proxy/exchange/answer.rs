@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant};
 use super::super::coding::{self, Plan};
 use super::endings::{is_event_stream, note};
 use super::{Exchange, Failed, Reason, Refusal, Stage, Upload, is_bodiless};
+use crate::http1::AnswerHead;
 use crate::observe::metrics::AttemptOutcome;
 use crate::policy::retry::Kind;
 
@@ -17,7 +18,7 @@ pub(super) enum OnHead {
     /// The body, or another head.
     Next,
     /// The application switches protocols.
-    Upgrade,
+    Upgrade(Box<AnswerHead>),
     /// The answer is thrown away, and the request tried once more after this time.
     Again(Duration),
 }
@@ -30,12 +31,12 @@ impl Exchange<'_, '_> {
     pub(super) fn on_head(&mut self) -> Result<OnHead, Failed> {
         let Some(origin) = &mut self.origin else { return Ok(OnHead::Next) };
         let broken = |detail: &'static str| Failed::from(Refusal::new(Reason::UpstreamReset, detail));
-        let head = origin.head().ok_or_else(|| broken("no head"))?;
+        let head = origin.take_head().ok_or_else(|| broken("no head"))?;
         let status = head.status;
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             // 100 was sent by us. The others are the client's, known here or not (RFC 9110, 15.2).
             if status != StatusCode::CONTINUE && !self.cx.client_left {
-                self.down.inform(status, Some(head));
+                self.down.inform(status, Some(&head));
             }
             return Ok(OnHead::Next);
         }
@@ -52,7 +53,7 @@ impl Exchange<'_, '_> {
             if !self.websocket {
                 return Err(broken("it switches protocols unasked"));
             }
-            return Ok(OnHead::Upgrade);
+            return Ok(OnHead::Upgrade(head));
         }
         if self.repeat.heeds(status) && !self.cx.client_left {
             // Told first: where this answer opens a breaker it is the last, and is passed on.
@@ -63,7 +64,7 @@ impl Exchange<'_, '_> {
             }
         }
         let bodiless = is_bodiless(&self.cx.method, status);
-        if !bodiless && (self.route.stream || is_event_stream(head)) {
+        if !bodiless && (self.route.stream || is_event_stream(&head)) {
             self.streams = match self.proxy.event_streams.enter(self.cx.state.limits.max_event_streams) {
                 Ok(stream) => Some(stream),
                 // Its work is done: to be told that there was no room for the answer would be to be asked to do it again.
@@ -90,12 +91,11 @@ impl Exchange<'_, '_> {
         let plan = match (&self.cx.route, self.down.is_client()) {
             // What is kept is encoded when it is served.
             (Some(route), true) => coding::plan(self.proxy, self.cx, route, &self.down.request().headers, head),
-            _ => Plan::AsItIs,
+            _ => Plan::AsItIs(head),
         };
         let written = match plan {
-            Plan::AsItIs => self.down.write_head(head, changes, bodiless),
-            Plan::Head(head) => self.down.write_head(&head, changes, bodiless),
-            Plan::Coded(head, coder) => self.down.write_coded(&head, changes, coder),
+            Plan::AsItIs(head) => self.down.write_head(head, changes, bodiless),
+            Plan::Coded(head, coder) => self.down.write_coded(head, changes, coder),
             Plan::Gathered(coder) => {
                 self.down.gather(coder);
                 Ok(())

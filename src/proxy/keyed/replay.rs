@@ -5,8 +5,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::{HeaderName, StatusCode, header};
-use pingora::http::ResponseHeader;
 
+use crate::http1::AnswerHead;
 use crate::observe::metrics::KeyedResult;
 use crate::policy::idempotency::Claim;
 use crate::proxy::context::Context;
@@ -47,7 +47,7 @@ pub(super) async fn serve(
     keyed.metrics.count(KeyedResult::Replayed);
     cx.replayed = true;
     let status = StatusCode::from_u16(record.status).map_err(|_| Reason::Internal)?;
-    let mut head = serve::head_of(status, &answer.head)?;
+    let mut head = serve::head_of(status, answer.head.clone())?;
     let failed = |_| Refusal::from(Reason::Internal);
     if !is_bodiless(&cx.method, status) {
         head.insert_header(header::CONTENT_LENGTH, answer.body.len().to_string()).map_err(failed)?;
@@ -57,7 +57,7 @@ pub(super) async fn serve(
         head.remove_header(&header::SET_COOKIE);
     }
     head.insert_header(REPLAYED, "true").map_err(failed)?;
-    whole(proxy, cx, route, down, timer, &head, answer.body.clone()).await
+    whole(proxy, cx, route, down, timer, head, answer.body.clone()).await
 }
 
 /// Sends an answer that is there as a whole.
@@ -67,11 +67,11 @@ pub(super) async fn whole(
     route: &Arc<Route>,
     down: &mut Downstream<'_>,
     timer: &mut Timer,
-    head: &ResponseHeader,
+    head: Box<AnswerHead>,
     body: Bytes,
 ) -> Result<(), Refusal> {
-    serve::head(proxy, cx, route, down, head)?;
     let mut rest = if is_bodiless(&cx.method, head.status) { Bytes::new() } else { body };
+    serve::head(proxy, cx, route, down, head)?;
     serve::body(cx, down, timer, |_| {
         let part = rest.split_to(rest.len().min(serve::PART));
         Poll::Ready(Ok((!part.is_empty()).then_some(part)))

@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::task::{Context as Poller, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, StatusCode, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::{StatusCode, Version, header};
+use pingora::http::RequestHeader;
 use tokio::time::Instant;
 
 use super::records::counted;
 use super::reservation::Reservation;
-use crate::http1::is_chunked;
+use crate::http1::{AnswerHead, is_chunked};
 use crate::observe::log::UpstreamSent;
 use crate::observe::metrics::{KeyedEnd, RouteKeys};
 use crate::policy::idempotency::{self, End, Ended, Outcomes};
 use crate::proxy::Proxy;
 use crate::proxy::context::Context;
-use crate::proxy::downstream::{Gone, each, is_bodiless};
+use crate::proxy::downstream::{Gone, is_bodiless};
 use crate::proxy::exchange::is_event_stream;
 use crate::proxy::hop;
 use crate::proxy::pipe::Pipe;
@@ -37,9 +37,9 @@ const ROOM: usize = 64 << 10;
 /// What a task tells the client who began it.
 pub(super) enum Told {
     /// The whole answer, and the memory of its body.
-    Whole(Box<ResponseHeader>, Bytes, Held),
+    Whole(Box<AnswerHead>, Bytes, Held),
     /// The head of an answer whose body follows.
-    Head(Box<ResponseHeader>),
+    Head(Box<AnswerHead>),
 }
 
 /// What becomes of the answer.
@@ -47,9 +47,9 @@ enum Mode {
     /// Its head did not come yet.
     Head,
     /// It is gathered.
-    Gather(Box<ResponseHeader>),
+    Gather(Box<AnswerHead>),
     /// That it was carried out is being written down; then it is handed on.
-    Closing(Box<ResponseHeader>, Pin<Box<dyn Future<Output = KeyedEnd> + Send>>),
+    Closing(Box<AnswerHead>, Pin<Box<dyn Future<Output = KeyedEnd> + Send>>),
     /// It is handed on. `whole`: its end can be told.
     Pass { status: StatusCode, whole: bool },
 }
@@ -111,18 +111,18 @@ impl Taking {
     }
 
     /// Hands an informational head on.
-    pub(in crate::proxy) fn inform(&self, head: &ResponseHeader) {
+    pub(in crate::proxy) fn inform(&self, head: &AnswerHead) {
         self.pipe.inform(head);
     }
 
     /// Takes the final head. Tells whether the client has it: then there is no way back.
-    pub(in crate::proxy) fn write_head(&mut self, head: &ResponseHeader) -> bool {
+    pub(in crate::proxy) fn write_head(&mut self, head: Box<AnswerHead>) -> bool {
         self.body.clear();
-        self.mode = Mode::Gather(Box::new(head.clone()));
         let bodiless = is_bodiless(&self.request.method, head.status);
-        let unbounded = !bodiless && !is_bounded(head);
-        let streams = !bodiless && (self.route.stream || is_event_stream(head));
+        let unbounded = !bodiless && !is_bounded(&head);
+        let streams = !bodiless && (self.route.stream || is_event_stream(&head));
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+        self.mode = Mode::Gather(head);
         if unbounded {
             self.pass(false);
         } else if streams || length.is_some_and(|length| length > self.max_response()) {
@@ -315,12 +315,12 @@ fn is_unseen(refusal: &Refusal, cx: &Context) -> bool {
 }
 
 /// Whether it can be told where an answer ends.
-fn is_bounded(head: &ResponseHeader) -> bool {
+fn is_bounded(head: &AnswerHead) -> bool {
     head.headers.contains_key(header::CONTENT_LENGTH) || head.version == Version::HTTP_2 || is_chunked(&head.headers)
 }
 
 /// The head of an answer that is there as a whole: with its length, and a date that stays what it is.
-fn settle(head: &mut ResponseHeader, request: &RequestHeader, length: usize) {
+fn settle(head: &mut AnswerHead, request: &RequestHeader, length: usize) {
     head.remove_header(&header::TRANSFER_ENCODING);
     head.remove_header(&header::CONTENT_LENGTH);
     if !is_bodiless(&request.method, head.status) {
@@ -333,15 +333,13 @@ fn settle(head: &mut ResponseHeader, request: &RequestHeader, length: usize) {
 }
 
 /// What is kept of a head: all but what belongs to the connection, and the length, which is the body's.
-fn lines(head: &ResponseHeader) -> Bytes {
+fn lines(head: &AnswerHead) -> Bytes {
     let nominated = hop::nominated(&head.headers);
     let mut lines = Vec::with_capacity(256);
-    each(head, |name, value: &HeaderValue| {
-        let ours = hop::is_hop_by_hop(name)
-            || name.eq_ignore_ascii_case(b"content-length")
-            || nominated.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()));
+    head.each(|name, spelled, value| {
+        let ours = hop::is_hop_by_hop(spelled) || *name == header::CONTENT_LENGTH || nominated.contains(name);
         if !ours {
-            for part in [name, b": ", value.as_bytes(), b"\r\n"] {
+            for part in [spelled, b": ", value.as_bytes(), b"\r\n"] {
                 lines.extend_from_slice(part);
             }
         }

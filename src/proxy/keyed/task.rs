@@ -70,10 +70,10 @@ impl Proxy {
         let sent = match told {
             Ok(Told::Whole(head, body, _memory)) => {
                 self.follow(cx, &client);
-                super::replay::whole(self, cx, route, down, timer, &head, body).await
+                super::replay::whole(self, cx, route, down, timer, head, body).await
             }
             Ok(Told::Head(head)) => {
-                let sent = match serve::head(self, cx, route, down, &head) {
+                let sent = match serve::head(self, cx, route, down, head) {
                     Ok(()) => serve::body(cx, down, timer, |poller| client.0.poll_chunk(poller)).await,
                     Err(refusal) => Err(refusal),
                 };

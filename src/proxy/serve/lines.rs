@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 
 use super::How;
 use super::shape::Shape;
+use crate::http1::{AnswerHead, Spelling};
 use crate::policy::cache::status;
 use crate::policy::compression::etag::{self, Served};
 use crate::proxy::caching::{DIGESTS, Stored, VARIES};
@@ -111,18 +113,17 @@ pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// A head of field lines, for those who need it as fields.
-pub(in crate::proxy) fn head_of(status: StatusCode, lines: &[u8]) -> Result<ResponseHeader, Refusal> {
+pub(in crate::proxy) fn head_of(status: StatusCode, lines: Bytes) -> Result<Box<AnswerHead>, Refusal> {
     let failed = || Refusal::from(Reason::Internal);
-    let mut head = ResponseHeader::build(status, Some(16)).map_err(|_| failed())?;
+    let mut head = ResponseHeader::build_no_case(status, Some(16)).map_err(|_| failed())?;
     for line in lines.split(|b| *b == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
         let (name, value) = (&line[..colon], line.get(colon + 2..).unwrap_or_default());
-        let name = String::from_utf8_lossy(name).into_owned();
-        if HeaderName::from_bytes(name.as_bytes()).is_ok() {
-            let value = HeaderValue::from_bytes(value).map_err(|_| failed())?;
+        if let Ok(name) = HeaderName::from_bytes(name) {
+            let value = HeaderValue::from_maybe_shared(lines.slice_ref(value)).map_err(|_| failed())?;
             head.append_header(name, value).map_err(|_| failed())?;
         }
     }
-    Ok(head)
+    Ok(Box::new(AnswerHead::new(head, Spelling::of(lines))))
 }

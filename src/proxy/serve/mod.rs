@@ -11,7 +11,6 @@ use std::task::{Context as Poller, Poll};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
-use pingora::http::ResponseHeader;
 use tokio::time::{Duration, Instant};
 
 use super::Proxy;
@@ -20,6 +19,7 @@ use super::coding::{self, Plan};
 use super::context::Context;
 use super::downstream::{Coder, Downstream, is_bodiless};
 use super::exchange::is_event_stream;
+use crate::http1::AnswerHead;
 use crate::policy::cache::status::{Forward, Handled};
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
@@ -98,8 +98,8 @@ pub(super) async fn object(
     let written = if let Some(decoder) = decoder {
         let mut lines = Vec::with_capacity(512);
         shape.write(object, how, now, &mut lines);
-        let head = head_of(shape.status, &lines)?;
-        down.write_coded(&head, &route.response_headers, Coder::Decode(decoder))
+        let head = head_of(shape.status, lines.into())?;
+        down.write_coded(head, &route.response_headers, Coder::Decode(decoder))
     } else if down.is_plain_http1() && route.response_headers.is_empty() {
         let part = (!bodiless).then(|| shape.body(object)).map(|body| &body[..body.len().min(PART)]);
         sent = part.map_or(0, <[u8]>::len);
@@ -111,8 +111,8 @@ pub(super) async fn object(
     } else {
         let mut lines = Vec::with_capacity(512);
         shape.write(object, how, now, &mut lines);
-        let head = head_of(shape.status, &lines)?;
-        down.write_head(&head, &route.response_headers, bodiless)
+        let head = head_of(shape.status, lines.into())?;
+        down.write_head(head, &route.response_headers, bodiless)
     };
     cx.response_bytes = down.body_bytes;
     written.map_err(|_| Refusal::from(Reason::ClientLeft))?;
@@ -131,18 +131,17 @@ pub(super) fn head(
     cx: &mut Context,
     route: &Arc<Route>,
     down: &mut Downstream<'_>,
-    head: &ResponseHeader,
+    head: Box<AnswerHead>,
 ) -> Result<(), Refusal> {
     cx.status = head.status.as_u16();
     down.close |= proxy.lifecycle.ends(cx.listener.direction);
     let bodiless = is_bodiless(&cx.method, head.status);
-    if !bodiless && (route.stream || is_event_stream(head)) {
+    if !bodiless && (route.stream || is_event_stream(&head)) {
         cx.deadline = Instant::now() + route.timeouts.stream_max;
     }
     let written = match coding::plan(proxy, cx, route, &down.request().headers, head) {
-        Plan::AsItIs => down.write_head(head, &route.response_headers, bodiless),
-        Plan::Head(head) => down.write_head(&head, &route.response_headers, bodiless),
-        Plan::Coded(head, coder) => down.write_coded(&head, &route.response_headers, coder),
+        Plan::AsItIs(head) => down.write_head(head, &route.response_headers, bodiless),
+        Plan::Coded(head, coder) => down.write_coded(head, &route.response_headers, coder),
         Plan::Gathered(coder) => {
             down.gather(coder);
             Ok(())
