@@ -1,5 +1,7 @@
 //! W3C trace context and request ids: read strictly, passed on, made from random numbers that the caller brings.
 
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The longest request id that is believed.
@@ -100,19 +102,51 @@ fn hex(digits: &[u8]) -> Option<u128> {
 }
 
 /// Whether a client's request id is taken over: it stands in headers and log lines, so it is short and plain.
-pub fn valid_request_id(id: &[u8]) -> bool {
+fn valid_request_id(id: &[u8]) -> bool {
     (1..=MAX_REQUEST_ID).contains(&id.len())
         && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'))
 }
 
-/// A new request id, 32 hex digits, from a random number.
-pub fn new_request_id(random: u128) -> Arc<str> {
+/// A request's id. One of ours lies where it stands: a request that is answered from memory shows it to nobody.
+#[derive(Debug, Clone)]
+pub struct RequestId(Id);
+
+#[derive(Debug, Clone)]
+enum Id {
+    Ours([u8; 32]),
+    Theirs(Arc<str>),
+}
+
+impl Deref for RequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match &self.0 {
+            // Of digits alone.
+            Id::Ours(digits) => str::from_utf8(digits).unwrap_or_default(),
+            Id::Theirs(id) => id,
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+/// The id that a request came with, where it may be believed; else a new one, 32 hex digits, from a random number.
+pub fn request_id(came: Option<&[u8]>, random: impl FnOnce() -> u128) -> RequestId {
+    let came = came.filter(|id| valid_request_id(id)).and_then(|id| str::from_utf8(id).ok());
+    RequestId(came.map_or_else(|| Id::Ours(digits_of_all(random())), |id| Id::Theirs(id.into())))
+}
+
+fn digits_of_all(random: u128) -> [u8; 32] {
     let mut digits = [0; 32];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(random.to_be_bytes()) {
         pair.copy_from_slice(&digits_of(byte));
     }
-    // Of digits alone.
-    str::from_utf8(&digits).unwrap_or_default().into()
+    digits
 }
 
 #[cfg(test)]
@@ -209,7 +243,7 @@ mod tests {
 
         #[test]
         fn a_new_request_id_is_valid(random: u128) {
-            let id = new_request_id(random);
+            let id = request_id(None, || random);
             prop_assert_eq!(&*id, format!("{random:032x}"));
             prop_assert!(valid_request_id(id.as_bytes()));
         }

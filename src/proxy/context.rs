@@ -17,7 +17,7 @@ use super::{Client, forwarded};
 use crate::http1::Spelling;
 use crate::lifecycle::InFlight;
 use crate::observe::log::UpstreamSent;
-use crate::observe::trace::{TraceContext, new_request_id, valid_request_id};
+use crate::observe::trace::{RequestId, TraceContext, request_id};
 use crate::refusal::Reason;
 use crate::route::key::Source;
 use crate::route::table::Route;
@@ -30,7 +30,7 @@ pub(super) struct Context {
     pub(super) state: Arc<State>,
     pub(super) listener: Arc<ListenerPolicy>,
     pub(super) started: Instant,
-    pub(super) id: Arc<str>,
+    pub(super) id: RequestId,
     pub(super) trace: Option<TraceContext>,
     /// The traceparent that came, to be passed on as it is.
     pub(super) traced: bool,
@@ -116,7 +116,7 @@ impl Context {
         };
         let listener = client.listener.clone();
         Context {
-            id: request_id(&head.headers),
+            id: request_id(head.headers.get(REQUEST_ID).map(HeaderValue::as_bytes), || fastrand::u128(..)),
             traced: trace.is_some(),
             trace: trace.or_else(|| Some(TraceContext::new(fastrand::u128(..).to_be_bytes(), false))),
             peer: client.peer,
@@ -243,9 +243,4 @@ impl Context {
         };
         take(&Source { client: self.client_ip, headers, query: self.uri.query(), params: &params, claims: &claims })
     }
-}
-
-fn request_id(headers: &HeaderMap) -> Arc<str> {
-    let came = headers.get(REQUEST_ID).filter(|v| valid_request_id(v.as_bytes())).and_then(|v| v.to_str().ok());
-    came.map_or_else(|| new_request_id(fastrand::u128(..)), Arc::from)
 }

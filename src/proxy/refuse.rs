@@ -1,7 +1,6 @@
 //! The one place that answers a refusal.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use super::request::Framing;
 use super::{Client, Proxy, Received};
 use crate::observe::log::AccessRecord;
 use crate::observe::metrics::MethodLabel;
-use crate::observe::trace::new_request_id;
+use crate::observe::trace::{RequestId, request_id};
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::{Changes, WHOLE};
 use crate::timer::Timer;
@@ -133,8 +132,8 @@ async fn keeps_connection(
 
 impl Proxy {
     /// Counts and logs a head that never became a request. Returns the id and the body of its answer.
-    pub fn refuse_head(&self, client: &Client, refusal: &Refusal, protocol: &'static str) -> (Arc<str>, Vec<u8>) {
-        let id = new_request_id(fastrand::u128(..));
+    pub fn refuse_head(&self, client: &Client, refusal: &Refusal, protocol: &'static str) -> (RequestId, Vec<u8>) {
+        let id = request_id(None, || fastrand::u128(..));
         let status = refusal.reason.status();
         self.unrouted.finish(MethodLabel::Other, status, 0.0);
         self.unrouted.refused(refusal.reason);

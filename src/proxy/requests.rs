@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::state::ListenerPolicy;
+use crate::observe::trace::RequestId;
 
 const SHARDS: usize = 16;
 
@@ -30,7 +31,7 @@ struct Shard {
 /// What is shown of a request: nothing of its headers, its query or its body.
 pub(super) struct Entry {
     started: Instant,
-    id: Arc<str>,
+    id: RequestId,
     method: Method,
     uri: Uri,
     listener: Arc<ListenerPolicy>,

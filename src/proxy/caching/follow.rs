@@ -119,7 +119,8 @@ impl Proxy {
                 self.note(cx, &leader);
                 asking.route.cached.count(if validated { CacheResult::Revalidated } else { CacheResult::Miss });
                 let how = How::Fetched { why, validated, kept, age };
-                serve::object(self, cx, asking.route, down, timer, &object, &how).await?;
+                let now = timer::unix_now().as_secs();
+                serve::object(self, cx, asking.route, down, timer, &object, (&how, now)).await?;
                 Ok(Followed::Answered)
             }
             Ok(Told::Head(head)) => {
@@ -172,7 +173,8 @@ impl Proxy {
                     return Ok(Followed::Again);
                 }
                 asking.route.cached.count(CacheResult::Coalesced);
-                serve::object(self, cx, asking.route, down, timer, &object, &How::Coalesced).await?;
+                let now = timer::unix_now().as_secs();
+                serve::object(self, cx, asking.route, down, timer, &object, (&How::Coalesced, now)).await?;
                 Ok(Followed::Answered)
             }
             Progress::NotStored => Ok(Followed::SendOn),
@@ -216,7 +218,7 @@ impl Proxy {
         let Some((object, life)) = held else { return Err(refusal) };
         asking.route.cached.count(CacheResult::Stale);
         let how = How::StaleOnError { left: life.left(now), status };
-        serve::object(self, cx, asking.route, down, timer, &object, &how).await?;
+        serve::object(self, cx, asking.route, down, timer, &object, (&how, now)).await?;
         Ok(Followed::Answered)
     }
 

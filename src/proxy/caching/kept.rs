@@ -1,5 +1,6 @@
 //! From an answer that came whole to one that is stored.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::http1::AnswerHead;
 use crate::policy::cache::store::{self, storable};
 use crate::policy::cache::{Times, fields as rules, merge};
 use crate::policy::compression::Coding;
+use crate::policy::compression::etag::{self, Served};
 use crate::policy::compression::head::{Encoded, encoded};
 use crate::policy::redact;
 use crate::proxy::{coding, serve};
@@ -182,6 +184,8 @@ fn build(
         super::DIGESTS,
     );
     mark(stored.vary.iter().any(|name| *name == header::ACCEPT_ENCODING), super::VARIES);
+    let tag = lines.etag.clone().map_or(&b""[..], |etag| &lines.bytes[etag]);
+    mark(matches!(etag::sent(tag, Served::AsItIs), Cow::Owned(_)), super::RETAGGED);
     Object::new(Parts {
         key: &fill.key,
         place: fill.fetch.filed.within.clone(),

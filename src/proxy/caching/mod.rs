@@ -65,6 +65,8 @@ pub(super) const ENCODED: u16 = 2;
 pub(super) const DIGESTS: u16 = 4;
 /// Its Vary names Accept-Encoding.
 pub(super) const VARIES: u16 = 8;
+/// A client is sent another tag, even for the body as it came.
+pub(super) const RETAGGED: u16 = 16;
 
 /// For how long it is remembered that something proved not to be cacheable.
 const UNCACHEABLE: Duration = Duration::from_secs(10);
@@ -155,11 +157,7 @@ impl Proxy {
                 Found::Others(_) => Forward::VaryMiss,
                 Found::Object(..) => Forward::Stale,
             };
-            let like = match &found {
-                Found::None => None,
-                Found::Others(object) | Found::Object(object, _) => Some(object.clone()),
-            };
-            let held = match found {
+            let (held, like) = match found {
                 Found::Object(object, life) if !asking.observes => {
                     match conditional::evaluate(&down.request().headers, &validators(&object)) {
                         Outcome::Forward => return Ok(self.sends_on(route, CacheResult::Bypass)),
@@ -176,14 +174,15 @@ impl Proxy {
                             self.refresh(cx, &asking, down.request(), &object);
                         }
                         route.cached.count(result);
-                        serve::object(self, cx, route, down, timer, &object, &How::Hit { left: life.left(now) })
-                            .await?;
+                        let how = How::Hit { left: life.left(now) };
+                        serve::object(self, cx, route, down, timer, &object, (&how, now)).await?;
                         return Ok(Looked::Answered);
                     }
-                    Some((object, life))
+                    (Some((object.clone(), life)), Some(object))
                 }
-                Found::Object(object, life) => Some((object, life)),
-                Found::None | Found::Others(_) => None,
+                Found::Object(object, life) => (Some((object.clone(), life)), Some(object)),
+                Found::Others(object) => (None, Some(object)),
+                Found::None => (None, None),
             };
             if asking.control.only_if_cached && !asking.observes {
                 return Err(Reason::OnlyIfCached.into());

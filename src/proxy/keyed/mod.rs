@@ -119,7 +119,7 @@ impl Proxy {
         let mut waiting = None;
         let about = About {
             route: keyed.name.clone(),
-            request: cx.id.clone(),
+            request: Arc::from(&*cx.id),
             owner: tried.owner,
             endpoint: keyed.nowhere.clone(),
         };

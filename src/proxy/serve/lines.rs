@@ -11,12 +11,15 @@ use super::shape::Shape;
 use crate::http1::{AnswerHead, Spelling};
 use crate::policy::cache::status;
 use crate::policy::compression::etag::{self, Served};
-use crate::proxy::caching::{DIGESTS, Stored, VARIES};
+use crate::proxy::caching::{DIGESTS, RETAGGED, Stored, VARIES};
 use crate::refusal::{Reason, Refusal};
 
 impl Shape {
     /// With the tag for a body that was served so.
     pub(super) fn tagged(mut self, object: &Stored, served: Served) -> Self {
+        if served == Served::AsItIs && object.flags() & RETAGGED == 0 {
+            return self;
+        }
         if let Some(Cow::Owned(tag)) = object.etag().map(|tag| etag::sent(tag, served)) {
             self.tag = Some(tag);
         }

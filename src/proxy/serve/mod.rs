@@ -23,7 +23,7 @@ use crate::http1::AnswerHead;
 use crate::policy::cache::status::{Forward, Handled};
 use crate::refusal::{Reason, Refusal};
 use crate::route::table::Route;
-use crate::timer::{self, Timer};
+use crate::timer::Timer;
 pub(super) use forms::Turns;
 use lines::field;
 pub(super) use lines::head_of;
@@ -77,7 +77,7 @@ impl How {
     }
 }
 
-/// Answers from a stored answer.
+/// Answers from a stored answer; `now` in seconds since 1970.
 pub(super) async fn object(
     proxy: &Arc<Proxy>,
     cx: &mut Context,
@@ -85,14 +85,13 @@ pub(super) async fn object(
     down: &mut Downstream<'_>,
     timer: &mut Timer,
     object: &Arc<Stored>,
-    how: &How,
+    (how, now): (&How, u64),
 ) -> Result<(), Refusal> {
     object.hit();
     let mut shape = shape(proxy, cx, route, &down.request().headers, object).await?;
     cx.status = shape.status.as_u16();
     let bodiless = cx.method == Method::HEAD || shape.status == StatusCode::NOT_MODIFIED;
     down.close |= proxy.lifecycle.ends(cx.listener.direction);
-    let now = timer::unix_now().as_secs();
     let mut sent = 0;
     let decoder = shape.decoder.take().filter(|_| !bodiless);
     let written = if let Some(decoder) = decoder {
