@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::Proxy;
 use super::context::Context;
-use super::downstream::{Coder, Decode, Encode, Gather};
+use super::downstream::{Coder, Decode, Downstream, Encode, Gather, Gone};
 use super::exchange::is_event_stream;
 use super::serve::Turns;
 use crate::http1::AnswerHead;
@@ -18,7 +18,7 @@ use crate::policy::compression::head::{self, Encoded};
 use crate::policy::compression::{Accepts, Coding, Effort, Exchange, vary};
 use crate::policy::switch::{Policy, Switch};
 use crate::route::compression::Compression;
-use crate::route::table::Route;
+use crate::route::table::{Changes, Route};
 use crate::timer;
 
 /// A body of known length up to this is gathered and encoded in one go.
@@ -53,6 +53,20 @@ pub(super) enum Plan {
     Gathered(Coder),
     /// Through a coder.
     Coded(Box<AnswerHead>, Coder),
+}
+
+impl Plan {
+    /// Writes the head, or holds it back until the whole body is there. `bodiless`: no body follows.
+    pub(super) fn begin(self, down: &mut Downstream<'_>, changes: &Changes, bodiless: bool) -> Result<(), Gone> {
+        match self {
+            Plan::AsItIs(head) => down.write_head(head, changes, bodiless),
+            Plan::Coded(head, coder) => down.write_coded(head, changes, coder),
+            Plan::Gathered(coder) => {
+                down.gather(coder);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What becomes of a body.

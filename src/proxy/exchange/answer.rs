@@ -93,15 +93,7 @@ impl Exchange<'_, '_> {
             (Some(route), true) => coding::plan(self.proxy, self.cx, route, &self.down.request().headers, head),
             _ => Plan::AsItIs(head),
         };
-        let written = match plan {
-            Plan::AsItIs(head) => self.down.write_head(head, changes, bodiless),
-            Plan::Coded(head, coder) => self.down.write_coded(head, changes, coder),
-            Plan::Gathered(coder) => {
-                self.down.gather(coder);
-                Ok(())
-            }
-        };
-        if written.is_err() {
+        if plan.begin(self.down, changes, bodiless).is_err() {
             self.on_gone()?;
         }
         Ok(OnHead::Next)

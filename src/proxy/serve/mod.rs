@@ -15,7 +15,7 @@ use tokio::time::{Duration, Instant};
 
 use super::Proxy;
 use super::caching::Stored;
-use super::coding::{self, Plan};
+use super::coding;
 use super::context::Context;
 use super::downstream::{Coder, Downstream, is_bodiless};
 use super::exchange::is_event_stream;
@@ -138,15 +138,8 @@ pub(super) fn head(
     if !bodiless && (route.stream || is_event_stream(&head)) {
         cx.deadline = Instant::now() + route.timeouts.stream_max;
     }
-    let written = match coding::plan(proxy, cx, route, &down.request().headers, head) {
-        Plan::AsItIs(head) => down.write_head(head, &route.response_headers, bodiless),
-        Plan::Coded(head, coder) => down.write_coded(head, &route.response_headers, coder),
-        Plan::Gathered(coder) => {
-            down.gather(coder);
-            Ok(())
-        }
-    };
-    written.map_err(|_| Reason::ClientLeft.into())
+    let plan = coding::plan(proxy, cx, route, &down.request().headers, head);
+    plan.begin(down, &route.response_headers, bodiless).map_err(|_| Reason::ClientLeft.into())
 }
 
 /// Hands a body on to the client, as far as it takes it. `next` gives a part, or none at its end.
