@@ -1,8 +1,8 @@
 //! The records that outlive the process: a journal makes a step durable, the database has it some seconds later.
 //!
 //! Two threads. One appends what waits to the journal, all of it at once, and syncs it once (group commit: `writer.rs`). The
-//! other takes what the journal got in some seconds, or what one of its two files holds, and does it in the database in one
-//! transaction (`apply.rs`), where most of it is gone by then: of a key only the last of its steps counts. It is the same
+//! other takes what the journal got in some seconds, or what one of its two files holds, and does it in the database piece
+//! by piece (`apply.rs`), where most of it is gone by then: of a key only the last of its steps counts. It is the same
 //! steps that a restart reads from the journal and does in the database, so it is no matter whether a process ends before,
 //! while or after the database has them: to do all the steps of a generation again changes nothing, and generations are done
 //! in their order.

@@ -2,15 +2,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::pending::Steps;
 use super::{Shared, TURN};
 use crate::store::records::Clock;
-use crate::store::records::disk::Error;
+use crate::store::records::disk::{Error, Op};
 use crate::store::records::journal::Segment;
 
 /// How many records are removed at a time. What the journal had waits for it, and nobody for that.
 const SWEPT: usize = 2_048;
+
+/// How many steps are done in one transaction: about as many pages of the index, 1 MiB. With more of them the disk, and the
+/// processor that hands them to it, are taken from the appends for longer, and SQLite's cache overflows into its log. Tests
+/// are to see what is in between.
+const PIECE: usize = if cfg!(all(test, debug_assertions)) { 16 } else { 256 };
 
 /// What the two threads hand each other.
 #[derive(Default)]
@@ -21,6 +27,8 @@ pub(super) struct Hand {
     pub(super) free: VecDeque<Segment>,
     /// Why the oldest could not be done when it was tried last.
     pub(super) failed: Option<Arc<str>>,
+    /// Who appends waits for a file.
+    pub(super) awaited: bool,
     /// Nothing more comes.
     pub(super) closed: bool,
 }
@@ -30,12 +38,14 @@ pub(super) struct Given {
     segment: Segment,
     /// None once they are in the database.
     steps: Option<Arc<Steps>>,
+    /// How many of them are.
+    applied: usize,
 }
 
 impl Given {
     /// A file, and the steps in it.
     pub(super) fn new(segment: Segment, steps: Arc<Steps>) -> Self {
-        Given { segment, steps: Some(steps) }
+        Given { segment, steps: Some(steps), applied: 0 }
     }
 }
 
@@ -97,13 +107,32 @@ impl Apply {
         done.is_ok()
     }
 
+    /// Piece by piece, with as much rest after each as it took: what is appended meanwhile goes between.
     fn done(&self, given: &mut Given) -> Result<(), Error> {
         if let Some(steps) = &given.steps {
-            self.shared.disk.commit(&steps.ops())?;
-            // Only now: until then they are not found in the database.
-            self.shared.pending.is_applied();
+            let mut rest = &steps.ops()[given.applied..];
+            loop {
+                let begun = Instant::now();
+                let (piece, others) = rest.split_at(rest.len().min(PIECE));
+                self.shared.disk.commit(piece)?;
+                given.applied += piece.len();
+                self.shared.pending.applied(piece.iter().filter(|op| matches!(op, Op::Done(..))).count());
+                if others.is_empty() {
+                    break;
+                }
+                rest = others;
+                self.rest(begun.elapsed());
+            }
+            // Only now: until then they are not all found in the database.
+            self.shared.pending.ends();
             given.steps = None;
         }
         given.segment.renew()
+    }
+
+    /// Stands back for so long, unless somebody waits.
+    fn rest(&self, time: Duration) {
+        let mut hand = self.shared.hand.lock();
+        self.shared.given.wait_while_for(&mut hand, |hand| !hand.awaited && !hand.closed, time);
     }
 }

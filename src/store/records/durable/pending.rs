@@ -115,12 +115,16 @@ impl Pending {
         steps
     }
 
-    /// The oldest of what was given is in the database.
-    pub(super) fn is_applied(&self) {
+    /// So many finished records of the oldest of what was given are in the database now. They are found here as well.
+    pub(super) fn applied(&self, done: usize) {
+        self.done.fetch_sub(done as u64, Ordering::Relaxed);
+    }
+
+    /// The oldest of what was given is in the database, all of it.
+    pub(super) fn ends(&self) {
         let steps = self.all.lock().given.pop_front();
-        if let Some(steps) = steps {
-            self.done.fetch_sub(steps.done, Ordering::Relaxed);
-        }
+        // What it held may be much, and is not freed under the lock.
+        drop(steps);
     }
 
     /// The finished record of a key, or that it has none. None: its steps do not say.

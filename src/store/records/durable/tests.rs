@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::policy::idempotency::hex;
 
 const MEMORY: usize = 4 << 20;
 
@@ -197,6 +198,34 @@ fn what_the_database_does_not_take_stays_in_the_journal() {
     drop(durable);
     let durable = stage.start();
     assert_eq!((durable.shared.disk.len(), opened(&durable).len()), (99, 1));
+}
+
+#[test]
+fn a_generation_that_the_database_has_in_part_is_whole_for_who_asks_and_goes_on_where_it_failed() {
+    let stage = Stage::new();
+    let durable = stage.start();
+    // The last of its pieces is not taken.
+    let last = (0..50).map(hash).max().unwrap();
+    let stop = "CREATE TRIGGER stop BEFORE INSERT ON done WHEN lower(hex(NEW.hash)) =";
+    stage.sql(&format!("{stop} '{}' BEGIN SELECT RAISE(ABORT, 'stopped'); END", hex(&last)));
+    let orders = (0..50).map(|n| Order::Done(hash(n), 1 << 50, record(n, 600)));
+    submit(&durable, orders.chain((50..55).map(|n| Order::Open(hash(n), vec![1]))).collect()).unwrap();
+    stage.pass();
+    eventually("it was tried", || durable.shared.hand.lock().failed.is_some());
+    let in_part = durable.shared.disk.len();
+    assert!((1..50).contains(&in_part), "{in_part}");
+    let whole = |durable: &Durable| {
+        assert!((0..50).all(|n| durable.done(&hash(n)).unwrap() == Some(record(n, 600))));
+        assert_eq!(opened(durable).len(), 5);
+    };
+    whole(&durable);
+    assert_eq!(durable.len(), 50, "none is counted twice");
+    let killed = stage.killed();
+    whole(&killed.start());
+    stage.works();
+    eventually("it goes on", || durable.shared.pending.snapshot().is_empty());
+    assert_eq!((durable.shared.disk.len(), durable.shared.pending.len()), (50, 0));
+    whole(&durable);
 }
 
 #[test]

@@ -182,7 +182,10 @@ impl Work {
             if let Some(cause) = &hand.failed {
                 return Err(cause.clone());
             }
+            hand.awaited = true;
+            self.shared.given.notify_one();
             self.shared.freed.wait(&mut hand);
+            hand.awaited = false;
         };
         if let Some(full) = self.current.replace(free) {
             self.batches = full.batches();
