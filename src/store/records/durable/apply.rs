@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::pending::Steps;
 use super::{Shared, TURN};
 use crate::store::records::Clock;
@@ -114,7 +112,7 @@ impl Apply {
         if let Some(steps) = &given.steps {
             let mut rest = &steps.ops()[given.applied..];
             loop {
-                let begun = Instant::now();
+                let begun = (self.clock)();
                 let (piece, others) = rest.split_at(rest.len().min(PIECE));
                 self.shared.disk.commit(piece)?;
                 given.applied += piece.len();
@@ -123,7 +121,7 @@ impl Apply {
                     break;
                 }
                 rest = others;
-                self.rest(begun.elapsed());
+                self.rest(Duration::from_millis((self.clock)().saturating_sub(begun)));
             }
             // Only now: until then they are not all found in the database.
             self.shared.pending.ends();
@@ -135,6 +133,7 @@ impl Apply {
     /// Stands back for so long, unless somebody waits.
     fn rest(&self, time: Duration) {
         let mut hand = self.shared.hand.lock();
-        self.shared.given.wait_while_for(&mut hand, |hand| !hand.awaited && !hand.closed, time);
+        // A clock that is set meanwhile makes no rest longer.
+        self.shared.given.wait_while_for(&mut hand, |hand| !hand.awaited && !hand.closed, time.min(TURN));
     }
 }
