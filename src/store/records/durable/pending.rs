@@ -122,9 +122,7 @@ impl Pending {
 
     /// The oldest of what was given is in the database, all of it.
     pub(super) fn ends(&self) {
-        let steps = self.all.lock().given.pop_front();
-        // What it held may be much, and is not freed under the lock.
-        drop(steps);
+        self.all.lock().given.pop_front();
     }
 
     /// The finished record of a key, or that it has none. None: its steps do not say.
